@@ -1,0 +1,1 @@
+"""Open documents, wired together; their lifetimes."""

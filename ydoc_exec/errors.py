@@ -1,0 +1,251 @@
+"""What can go wrong, as a tree.
+
+    YdocExecError
+    ├── BadRequest                400   the request itself makes no sense
+    │   ├── BadRoomId             400
+    │   └── ProtocolError         400   a websocket frame that is none
+    ├── NotAllowed                403
+    ├── NotFound                  404
+    │   ├── DocumentNotFound      404
+    │   ├── KernelNotFound        404
+    │   ├── CellNotFound          404
+    │   └── RunNotFound           404
+    ├── Conflict                  409   fine in itself, but not now
+    │   ├── NotACodeCell          409
+    │   ├── BarrierNotReached     409
+    │   └── LineageChanged        409
+    ├── LoadFailed                500   the file is there and cannot become a document
+    ├── SaveFailed                500   the document could not be written to its file
+    ├── KernelUnavailable         503   the kernel is there and does not answer
+    └── UpdateLogError            500   the update log could not be read or written
+
+An error carries its data as attributes and makes its sentence from them; the sentence ends with what the
+reader can do. ``status`` is a hint for the HTTP edge, ``close_code`` one for the websocket edge: the codes
+4400, 4404 and 4500 are those the stock ``jupyter-docprovider`` understands (``yprovider.ts``,
+``_onConnectionClosed``). Nothing below the edges looks at them.
+"""
+
+from __future__ import annotations
+
+
+class YdocExecError(Exception):
+    """Anything this package raises on purpose."""
+
+    status: int = 500
+    close_code: int = 4500
+
+
+class BadRequest(YdocExecError):
+    """What was asked makes no sense, whatever the state of the server."""
+
+    status = 400
+    close_code = 4400
+
+
+class BadRoomId(BadRequest):
+    """A room name that is not ``format:type:file id``."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(name, why)
+        self.name = name
+        self.why = why
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name!r} does not name a document: {self.why}. Ask for a name with "
+            "PUT /api/collaboration/session/{path}."
+        )
+
+
+class ProtocolError(BadRequest):
+    """A frame on a room's websocket that is not a message of the Yjs protocols or ours."""
+
+    close_code = 1003
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"A frame could not be understood: {self.why}. Reload the page to connect again."
+
+
+class NotAllowed(YdocExecError):
+    """The user may not do that."""
+
+    status = 403
+    close_code = 4403
+
+    def __init__(self, action: str, resource: str) -> None:
+        super().__init__(action, resource)
+        self.action = action
+        self.resource = resource
+
+    def __str__(self) -> str:
+        return (
+            f"You are not allowed to {self.action} {self.resource} here. "
+            "Ask whoever runs this server for that permission."
+        )
+
+
+class NotFound(YdocExecError):
+    """Something named in the request does not exist."""
+
+    status = 404
+    close_code = 4404
+
+
+class DocumentNotFound(NotFound):
+    """No file belongs to the path or file id."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"There is no document {self.name!r}. Check the path, or open the file again."
+
+
+class KernelNotFound(NotFound):
+    """No kernel has that id."""
+
+    def __init__(self, kernel_id: str) -> None:
+        super().__init__(kernel_id)
+        self.kernel_id = kernel_id
+
+    def __str__(self) -> str:
+        return f"There is no kernel {self.kernel_id!r}. Start one for this notebook and run again."
+
+
+class CellNotFound(NotFound):
+    """No cell of the document has that id."""
+
+    def __init__(self, cell_id: str, document: str) -> None:
+        super().__init__(cell_id, document)
+        self.cell_id = cell_id
+        self.document = document
+
+    def __str__(self) -> str:
+        return (
+            f"There is no cell {self.cell_id!r} in {self.document!r}. It may have been deleted; "
+            "look at the notebook and run again."
+        )
+
+
+class RunNotFound(NotFound):
+    """No run has that id, or it ended too long ago to be remembered."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(run_id)
+        self.run_id = run_id
+
+    def __str__(self) -> str:
+        return f"There is no run {self.run_id!r}, or it ended too long ago. Look at the cell itself."
+
+
+class Conflict(YdocExecError):
+    """The request is fine in itself, but not in the present state."""
+
+    status = 409
+    close_code = 1003
+
+
+class NotACodeCell(Conflict):
+    """A cell that cannot be executed because of its type."""
+
+    def __init__(self, cell_id: str, cell_type: str) -> None:
+        super().__init__(cell_id, cell_type)
+        self.cell_id = cell_id
+        self.cell_type = cell_type
+
+    def __str__(self) -> str:
+        return (
+            f"Cell {self.cell_id!r} is a {self.cell_type} cell and cannot run. "
+            "Change it to a code cell first."
+        )
+
+
+class BarrierNotReached(Conflict):
+    """What the client typed before its request has not arrived on the room's websocket."""
+
+    def __init__(self, barrier: str, seconds: float) -> None:
+        super().__init__(barrier, seconds)
+        self.barrier = barrier
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return (
+            f"The edits made before this request did not arrive within {self.seconds:g} seconds, so "
+            "nothing was run. Check the connection and run again."
+        )
+
+
+class LineageChanged(Conflict):
+    """A client returns with a document of another history (see ``documents/open_document.py``)."""
+
+    def __init__(self, theirs: str, ours: str) -> None:
+        super().__init__(theirs, ours)
+        self.theirs = theirs
+        self.ours = ours
+
+    def __str__(self) -> str:
+        return (
+            "The server had to load this document again from its file. Copy what you have not saved, "
+            "then reload the page."
+        )
+
+
+class LoadFailed(YdocExecError):
+    """The file exists and cannot be read as a document of the wanted type."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(path, why)
+        self.path = path
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"{self.path!r} could not be loaded: {self.why}. The file was not touched; repair it and open it again."
+
+
+class SaveFailed(YdocExecError):
+    """The document could not be written to its file; it stays dirty and is tried again."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(path, why)
+        self.path = path
+        self.why = why
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path!r} could not be saved: {self.why}. The document is kept on the server and saving "
+            "is tried again; free space or fix the permissions."
+        )
+
+
+class KernelUnavailable(YdocExecError):
+    """A kernel that exists and cannot be talked to."""
+
+    status = 503
+
+    def __init__(self, kernel_id: str, why: str) -> None:
+        super().__init__(kernel_id, why)
+        self.kernel_id = kernel_id
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"Kernel {self.kernel_id!r} cannot be reached: {self.why}. Restart it and run again."
+
+
+class UpdateLogError(YdocExecError):
+    """The update log could not be read or written. Documents go on without it."""
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(what, why)
+        self.what = what
+        self.why = why
+
+    def __str__(self) -> str:
+        return (
+            f"The update log failed to {self.what}: {self.why}. Documents stay open and are saved to their "
+            "files; check the disk the log is on."
+        )

@@ -1,0 +1,1 @@
+"""What runs next, and what every kernel event means for it. Pure."""

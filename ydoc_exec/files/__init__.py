@@ -1,0 +1,1 @@
+"""The document's file: loading, saving, watching."""

@@ -1,0 +1,1 @@
+"""This server's own link to one kernel, and what carries out the run queue's effects."""

@@ -1,0 +1,1 @@
+"""One shared document and everyone looking at it."""

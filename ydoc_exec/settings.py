@@ -1,0 +1,55 @@
+"""Every setting, once. ``extension.py`` turns traits into this; everything below receives plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How this server behaves. Times are in seconds, sizes in bytes."""
+
+    log_path: Path | None = None
+    """The update log's database. ``None`` keeps the log in memory: it then ends with the server."""
+
+    log_delay: float = 0.05
+    """Updates are written to the log together, at the latest so long after they were made. A server that is
+    killed loses at most so much of the log (clients that are connected still hold it)."""
+
+    log_compact_bytes: int = 2**20
+    """A document's log is replaced by one snapshot when its updates are larger than this and larger than
+    the snapshot."""
+
+    save_delay: float = 1.0
+    """A document is saved so long after the last change of its content."""
+
+    save_interval: float = 10.0
+    """While a document keeps changing it is saved at least so often."""
+
+    save_retry: float = 5.0
+    """A save that failed is tried again after this time."""
+
+    poll_interval: float = 1.0
+    """The files of open documents are looked at so often for changes made by other programs."""
+
+    linger: float = 60.0
+    """A document that nobody needs any more is kept in memory for so long, for those who come back."""
+
+    flush_interval: float = 0.04
+    """Output of a running cell is written to the document at most so often."""
+
+    barrier_timeout: float = 10.0
+    """How long a request to execute waits for the edits it names to arrive."""
+
+    kernel_timeout: float = 60.0
+    """How long a run waits for its kernel to be ready."""
+
+    idle_timeout: float = 5.0
+    """How long a run whose reply has come waits for the kernel's idle message, which can be lost."""
+
+    client_backlog: int = 16 * 2**20
+    """When more than this waits to be sent to a client it is forgotten and replaced by one diff."""
+
+    runs_remembered: int = 1000
+    """So many ended runs can be asked about."""
