@@ -1,9 +1,9 @@
 """The bytes of a room's websocket, and nothing else: no document, no socket, no state.
 
 A frame is one message. ``parse`` reads what a client sent, the other functions build what a server sends. The
-encoding is lib0's (``lib0/encoding.js``, ``lib0/decoding.js``), the message types are those of y-protocols and
-y-websocket, and type 2 is the raw message of ``jupyter-docprovider`` (``yprovider.ts``), to which we add the
-barrier:
+encoding is lib0's (``lib0/encoding.js``, ``lib0/decoding.js``), the message types are those of y-protocols
+and y-websocket, and type 2 is the raw message of ``jupyter-docprovider`` (``yprovider.ts``), to which we add
+the barrier:
 
     0 0 <bytes state>                       sync step 1: what I have; answer with what I lack
     0 1 <bytes update>                      sync step 2: the answer
@@ -15,10 +15,12 @@ barrier:
     2 <string JSON>                         from the server: the answers to these, and other news
     3                                       tell me everybody's awareness
 
-``<uint>`` is little endian in groups of seven bits, ``<bytes>`` and ``<string>`` start with their length in bytes.
+``<uint>`` is little endian in groups of seven bits, ``<bytes>`` and ``<string>`` start with their length in
+bytes.
 
 Frames come from anyone who could open the websocket, so ``parse`` accepts exactly these and raises
-``ProtocolError`` for everything else. Whether the update inside a frame can be applied is for the document to say.
+``ProtocolError`` for everything else. Whether the update inside a frame can be applied is for the document to
+say.
 """
 
 from __future__ import annotations
@@ -70,7 +72,9 @@ class SyncUpdate:
 
 @dataclass(frozen=True, slots=True)
 class AwarenessState:
-    """The presence of one client; ``None`` says that it left. Of two states the one with the higher clock holds."""
+    """The presence of one client; ``None`` says that it left. Of two states the one with the higher clock
+    holds.
+    """
 
     client_id: int
     clock: int
@@ -161,7 +165,9 @@ def awareness(states: Iterable[AwarenessState]) -> bytes:
 
 
 def raw_json(message: Mapping[str, Any]) -> bytes:
-    """Tell a client something that is neither document nor presence. Raises ``ValueError`` if JSON cannot hold it."""
+    """Tell a client something that is neither document nor presence. Raises ``ValueError`` if JSON cannot
+    hold it.
+    """
     return bytes((_RAW,)) + _var_string(_json(message))
 
 
@@ -197,8 +203,8 @@ class _Reader:
             number |= (byte & 0x7F) << shift
             if byte < 0x80:
                 if byte == 0 and shift:
-                    # No encoder writes it, and with it one message could be written in many ways: is_update and
-                    # its like would have to know them all.
+                    # No encoder writes it, and with it one message could be written in many ways: is_update
+                    # and its like would have to know them all.
                     raise ProtocolError("a number is padded")
                 if number > MAX_UINT:
                     break

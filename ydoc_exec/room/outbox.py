@@ -1,9 +1,9 @@
 """What one client has still to be sent.
 
-An outbox is no queue of a fixed length: a client that does not read must not cost memory without bound, and must
-not miss anything either. So only the updates that were made lately are kept as they are. When they become too many
-they are all forgotten, and the client is sent one diff between the document and the state it is known to have.
-pycrdt makes that diff faster than it could merge the updates, and it is smaller.
+An outbox is no queue of a fixed length: a client that does not read must not cost memory without bound, and
+must not miss anything either. So only the updates that were made lately are kept as they are. When they
+become too many they are all forgotten, and the client is sent one diff between the document and the state it
+is known to have. pycrdt makes that diff faster than it could merge the updates, and it is smaller.
 
 A plain data structure: it does not wait, wake or send.
 """
@@ -27,14 +27,15 @@ MAX_AWARENESS = 100
 class Outbox:
     """The frames one client has still to be sent, in order, in bounded memory.
 
-    Guarantee: let every update of the document either be ``put`` here or come from the client itself. Then a client
-    that is sent what ``take`` returns, in that order and until it returns ``None``, has the whole document, however
-    many updates were forgotten in between. A frame is never taken before the updates that were put before it.
+    Guarantee: let every update of the document either be ``put`` here or come from the client itself. Then a
+    client that is sent what ``take`` returns, in that order and until it returns ``None``, has the whole
+    document, however many updates were forgotten in between. A frame is never taken before the updates that
+    were put before it.
 
     * Updates waiting together have at most ``limit_bytes`` bytes, unless there is only one.
     * Of awareness frames about the same clients only the newest waits, and no more than ``MAX_AWARENESS`` or
-      ``limit_bytes`` in all; then the oldest is dropped. Clients say their presence again every 15 seconds and
-      forget those who do not, so a loss heals.
+      ``limit_bytes`` in all; then the oldest is dropped. Clients say their presence again every 15 seconds
+      and forget those who do not, so a loss heals.
     * Of replies to sync step 1 only the newest waits: it answers a newer state of the same client.
     * Everything else is kept until taken. ``pending_bytes`` tells when it is time to give a client up.
 
@@ -49,8 +50,8 @@ class Outbox:
         self._diff = diff
         self._state = state
         self._known = EMPTY_STATE
-        # Everything that waits, by a growing number. None stands for the diff, which is made when it is taken.
-        # Ordered, because taking the first of a plain dict scans over all that were taken before.
+        # Everything that waits, by a growing number. None stands for the diff, which is made when it is
+        # taken. Ordered, because taking the first of a plain dict scans over all that were taken before.
         self._frames: OrderedDict[int, bytes | None] = OrderedDict()
         self._numbers = count()
         self._bytes = 0
@@ -77,8 +78,8 @@ class Outbox:
     def caught_up(self) -> None:
         """A reply to the client's sync step 1 was made from the whole document as it is now.
 
-        Call it in the same step as making the reply, before or after ``put``ting it. The updates put until now are
-        in that reply and are forgotten.
+        Call it in the same step as making the reply, before or after ``put``ting it. The updates put until
+        now are in that reply and are forgotten.
         """
         self._known = self._state()
         self._forget_updates()
@@ -171,8 +172,8 @@ class Outbox:
         if before is None:
             number = self._add(frame)
         else:
-            # In its place and not behind the rest, or a frame that is renewed all the time would never be taken.
-            # Clocks, not the order of frames, decide between two states of a client.
+            # In its place and not behind the rest, or a frame that is renewed all the time would never be
+            # taken. Clocks, not the order of frames, decide between two states of a client.
             self._awareness_bytes -= len(self._frames[before] or b"")
             self._bytes += len(frame) - len(self._frames[before] or b"")
             self._frames[before] = frame
