@@ -1,0 +1,249 @@
+"""The verbs of a notebook over the shared document.
+
+Nobody else knows the keys of a cell, of an output or of the live map, nor the indices of a shared text (which
+are UTF-8 bytes). The fields are those of ``jupyter_ydoc.YNotebook``; what is live and must not reach
+the file is in the root map ``execution`` beside them, which saving does not look at:
+
+    execution: Map
+      kernel   what ``set_kernel`` was given
+      runs     Map  cell id -> what ``set_run`` was given
+      prompts  Map
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+from jupyter_ydoc import YNotebook
+from pycrdt import Array, Map
+
+from ydoc_exec.errors import CellNotFound
+from ydoc_exec.ids import CellId
+from ydoc_exec.notebook.cell_view import CellView
+from ydoc_exec.notebook.edits import AppendOutput, ClearOutputs, Edit, EditTail, ReplaceDisplay
+from ydoc_exec.notebook.output_change import OutputChange
+from ydoc_exec.notebook.shareable import shareable
+
+
+class Notebook:
+    """A notebook that is being run.
+
+    Everything here writes into the transaction that is open: the caller says who writes, and when, with
+    ``with document.ydoc.transaction(origin=...)``. Without an origin every write would become an item of the
+    document's undo history. Never call it from inside an observer.
+
+    Cells and outputs are looked up anew for every call, since clients move and replace them at any time. Writing
+    to a cell that is gone is not an error: the verbs return ``False`` then. Nothing is written that does
+    not change.
+
+    Display ids are not part of the file format. They are remembered here, for each cell beside its outputs,
+    and forgotten for a cell as soon as somebody else has changed how many outputs it has; an output that a
+    client has replaced in its place (plotly does) keeps its id.
+    """
+
+    def __init__(self, document: YNotebook) -> None:
+        self._document = document
+        self._cells: Array[Any] = document.ycells
+        self._live: Map[Any] = document.ydoc.get("execution", type=Map)
+        self._positions: dict[CellId, int] = {}
+        self._display_ids: dict[CellId, list[str | None]] = {}
+
+    # Reading
+
+    def order(self) -> list[CellId]:
+        """The ids of all cells, from top to bottom."""
+        return [cell_id for cell_id, _, _ in self._scan()]
+
+    def cell(self, cell_id: CellId) -> CellView:
+        """The cell as it is now. Raises ``CellNotFound``."""
+        cell = self._find(cell_id)
+        if cell is None:
+            raise CellNotFound(cell_id, self._document.path or "")
+        metadata = cell.get("metadata")
+        tags = metadata.get("tags") if metadata is not None else None
+        return CellView(
+            cell_id=cell_id,
+            cell_type=cell["cell_type"],
+            source=str(cell["source"]),
+            tags=tuple(str(tag) for tag in tags) if isinstance(tags, (list, Array)) else (),
+        )
+
+    # A run
+
+    def begin(self, cell_id: CellId) -> bool:
+        """Make the cell one that is being run by somebody who may: no outputs, no count, trusted, running.
+
+        ``False``, and nothing written, if it is gone or not a code cell.
+        """
+        cell = self._find_code(cell_id)
+        if cell is None:
+            return False
+        outputs = self._outputs(cell)
+        if len(outputs):
+            del outputs[0 : len(outputs)]
+        self._display_ids.pop(cell_id, None)
+        if "execution_count" not in cell or cell["execution_count"] is not None:
+            cell["execution_count"] = None
+        metadata = cell.get("metadata")
+        if not isinstance(metadata, Map):
+            cell["metadata"] = Map(metadata or {})
+            metadata = cell["metadata"]
+        if "execution" in metadata:
+            del metadata["execution"]
+        _put(metadata, "trusted", True)
+        _put(cell, "execution_state", "running")
+        return True
+
+    def set_state(self, cell_id: CellId, state: Literal["running", "idle"]) -> bool:
+        """Show the cell as running (or queued), or as idle. ``False`` if it is gone or not a code cell."""
+        cell = self._find_code(cell_id)
+        if cell is None:
+            return False
+        _put(cell, "execution_state", state)
+        return True
+
+    def finish(self, cell_id: CellId, execution_count: int | None) -> bool:
+        """Show the cell as idle, with its count if there is one. ``False`` if it is gone or not a code cell.
+
+        Both belong in one transaction: a count without ``idle`` makes every open tab write ``idle`` itself.
+        """
+        cell = self._find_code(cell_id)
+        if cell is None:
+            return False
+        if execution_count is not None:
+            _put(cell, "execution_count", execution_count)
+        _put(cell, "execution_state", "idle")
+        return True
+
+    def apply(self, cell_id: CellId, edits: Sequence[Edit]) -> bool:
+        """Carry out edits of the cell's outputs, in order.
+
+        Any edits go together, but a transaction must contain no other ``apply``: open tabs would not
+        understand a second one (see ``output_change.py``). ``False`` if the cell is gone or not a code cell;
+        what concerns outputs of other cells is done all the same.
+        """
+        changes: dict[CellId, OutputChange] = {}
+        own = self._change(changes, cell_id)
+        for edit in edits:
+            match edit:
+                case ReplaceDisplay(display_id, data, metadata):
+                    for other in self._showing(display_id) | {cell_id}:
+                        change = self._change(changes, other)
+                        if change is not None:
+                            change.replace_display(display_id, data, metadata)
+                case ClearOutputs():
+                    if own is not None:
+                        own.clear()
+                case EditTail(name, erase, append):
+                    if own is not None:
+                        own.edit_tail(name, erase, append)
+                case AppendOutput(output, display_id):
+                    if own is not None:
+                        own.append(output, display_id)
+                case _:
+                    raise AssertionError(f"not an edit: {edit!r}")
+        for changed_id, change in changes.items():
+            change.write()
+            if any(change.display_ids):
+                self._display_ids[changed_id] = change.display_ids
+            else:
+                self._display_ids.pop(changed_id, None)
+        return own is not None
+
+    # Live state
+
+    def reset_live(self) -> None:
+        """Nothing claims to run, be queued or wait for input, and no kernel is known.
+
+        For a document that was just loaded: what it says of such things is from another life.
+        """
+        for name in ("runs", "prompts"):
+            entries = self._live.get(name)
+            if not isinstance(entries, Map):
+                self._live[name] = Map()
+            else:
+                for key in list(entries.keys()):
+                    del entries[key]
+        self.set_kernel(None)
+        for _, _, cell in self._scan():
+            if cell.get("execution_state", "idle") != "idle":
+                cell["execution_state"] = "idle"
+
+    def set_run(self, cell_id: CellId, entry: dict[str, Any] | None) -> None:
+        """Say how the cell's run stands; ``None`` when there is none any more."""
+        runs = self._live.get("runs")
+        if not isinstance(runs, Map):
+            if entry is None:
+                return
+            self._live["runs"] = Map()
+            runs = self._live["runs"]
+        _put(runs, cell_id, entry)
+
+    def runs(self) -> dict[CellId, dict[str, Any]]:
+        """What ``set_run`` was last given for each cell that has a run. Numbers may come back as floats."""
+        runs = self._live.get("runs")
+        entries = runs.to_py() if isinstance(runs, Map) else None
+        return {CellId(cell_id): entry for cell_id, entry in (entries or {}).items()}
+
+    def set_kernel(self, entry: dict[str, Any] | None) -> None:
+        """Say how the notebook's kernel stands; ``None`` when it has none."""
+        _put(self._live, "kernel", entry)
+
+    # Private
+
+    def _scan(self) -> Iterator[tuple[CellId, int, Map[Any]]]:
+        for position in range(len(self._cells)):
+            cell = self._cells[position]
+            if isinstance(cell, Map):
+                yield CellId(cell.get("id", "")), position, cell
+
+    def _find(self, cell_id: CellId) -> Map[Any] | None:
+        """The (first) cell with this id. Where it was the last time is tried before the rest."""
+        hint = self._positions.get(cell_id)
+        if hint is not None and hint < len(self._cells):
+            cell = self._cells[hint]
+            if isinstance(cell, Map) and cell.get("id") == cell_id:
+                return cell
+        for found_id, position, cell in self._scan():
+            if found_id == cell_id:
+                self._positions[cell_id] = position
+                return cell
+        self._positions.pop(cell_id, None)
+        return None
+
+    def _find_code(self, cell_id: CellId) -> Map[Any] | None:
+        cell = self._find(cell_id)
+        return cell if cell is not None and cell.get("cell_type") == "code" else None
+
+    def _outputs(self, cell: Map[Any]) -> Array[Any]:
+        if not isinstance(cell.get("outputs"), Array):
+            cell["outputs"] = Array()
+        outputs: Array[Any] = cell["outputs"]
+        return outputs
+
+    def _change(self, changes: dict[CellId, OutputChange], cell_id: CellId) -> OutputChange | None:
+        """The change of this cell's outputs, begun if it is not yet. ``None`` if there is no such cell."""
+        if cell_id not in changes:
+            cell = self._find_code(cell_id)
+            if cell is None:
+                self._display_ids.pop(cell_id, None)
+                return None
+            outputs = self._outputs(cell)
+            display_ids = self._display_ids.get(cell_id, [])
+            if len(display_ids) != len(outputs):
+                display_ids = []
+            changes[cell_id] = OutputChange(outputs, display_ids)
+        return changes[cell_id]
+
+    def _showing(self, display_id: str) -> set[CellId]:
+        return {cell_id for cell_id, ids in self._display_ids.items() if display_id in ids}
+
+
+def _put(target: Map[Any], key: str, value: Any) -> None:
+    """Set, or with ``None`` remove, unless that is how it is already."""
+    if value is None:
+        if key in target:
+            del target[key]
+    elif key not in target or target[key] != value:
+        target[key] = shareable(value)
