@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,41 +21,8 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture
-def servers(tmp_path: Path) -> Iterator[Servers]:
-    """Servers for one test, stopped at its end."""
-    yield from _servers(tmp_path)
-
-
-@pytest.fixture
-def server(servers: Servers) -> LabServer:
-    """A server with the settings it has by itself, for one test."""
-    return servers()
-
-
-@pytest.fixture(scope="module")
-def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabServer]:
-    """A server for the tests of one module that leave it as they found it."""
-    for make in _servers(tmp_path_factory.mktemp("shared")):
-        yield make()
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Iterator[None]:  # the result passes through as it is
-    """What the servers of a failed test said is part of its report."""
-    report: pytest.TestReport = yield  # type: ignore[assignment, misc]
-    if report.failed:
-        for server in _live:
-            report.sections.append((f"log of the server at {server.url}", server.log[-8000:]))
-    return report  # type: ignore[return-value]
-
-
-# Private
-
-
-def _servers(directory: Path) -> Iterator[Servers]:
+def make_servers(directory: Path) -> Iterator[Servers]:
+    """Gives the maker of servers in this directory once, and stops at the end all that it made."""
     mine: list[LabServer] = []
 
     def make(*args: str) -> LabServer:
@@ -71,3 +38,34 @@ def _servers(directory: Path) -> Iterator[Servers]:
         for server in mine:
             server.stop()
             _live.remove(server)
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> Iterator[Servers]:
+    """Servers for one test, stopped at its end."""
+    yield from make_servers(tmp_path)
+
+
+@pytest.fixture
+def server(servers: Servers) -> LabServer:
+    """A server with the settings it has by itself, for one test."""
+    return servers()
+
+
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabServer]:
+    """A server for the tests of one module that leave it as they found it."""
+    for make in make_servers(tmp_path_factory.mktemp("shared")):
+        yield make()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What the servers of a failed test said is part of its report."""
+    report = yield
+    if report.failed:
+        for server in _live:
+            report.sections.append((f"log of the server at {server.url}", server.log[-8000:]))
+    return report

@@ -15,13 +15,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
+import anyio
 import httpx
 import nbformat
+
+T = TypeVar("T")
 
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 30.0
@@ -96,7 +100,9 @@ class LabServer:
             self._process.wait(STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise TimeoutError(f"The server did not end in {STOP_TIMEOUT:g} s. It said:\n{self.log}") from None
+            raise TimeoutError(
+                f"The server did not end in {STOP_TIMEOUT:g} s. It said:\n{self.log}"
+            ) from None
         self._process = None
         self._end_kernels()
 
@@ -156,7 +162,11 @@ class LabServer:
                 for index, cell in enumerate(cells)
             ],
             "metadata": {
-                "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+                "kernelspec": {
+                    "display_name": "Python 3 (ipykernel)",
+                    "language": "python",
+                    "name": "python3",
+                }
             },
             "nbformat": 4,
             "nbformat_minor": 5,
@@ -200,7 +210,9 @@ class LabServer:
 
     def _environment(self) -> dict[str, str]:
         kept = {
-            name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "IPYTHON", "JPY_"))
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("JUPYTER", "IPYTHON", "JPY_"))
         }
         return kept | {
             "HOME": str(self._home),
@@ -219,15 +231,15 @@ class LabServer:
             return False
 
     def _end_kernels(self) -> None:
-        """End the kernels that a killed server left behind: they name its runtime directory, which is ours."""
-        listing = subprocess.run(["ps", "-axww", "-o", "pid=,args="], capture_output=True, text=True, check=True)
+        """End the kernels that a killed server left behind: they name its runtime directory."""
+        listing = subprocess.run(
+            ["ps", "-axww", "-o", "pid=,args="], capture_output=True, text=True, check=True
+        )
         for line in listing.stdout.splitlines():
             pid, _, command = line.strip().partition(" ")
             if f"{self._runtime}{os.sep}kernel-" in command:
-                try:
+                with suppress(ProcessLookupError):
                     os.kill(int(pid), signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
 
 
 def code_cell(source: str) -> dict[str, Any]:
@@ -238,6 +250,16 @@ def code_cell(source: str) -> dict[str, Any]:
 def markdown_cell(source: str) -> dict[str, Any]:
     """A cell that cannot run."""
     return {"cell_type": "markdown", "metadata": {}, "source": source}
+
+
+async def eventually(what: Callable[[], T | None], timeout: float = 30.0, step: float = 0.05) -> T:
+    """The first true value of ``what``: for files and REST answers, which announce nothing."""
+    deadline = time.monotonic() + timeout
+    while not (value := what()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"It did not come to that in {timeout:g} s.")
+        await anyio.sleep(step)
+    return value
 
 
 def free_port() -> int:

@@ -12,13 +12,13 @@ import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, suppress
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import anyio
-import anyio.abc
 import httpx
+from anyio.streams.memory import MemoryObjectSendStream
 from jupyter_ydoc import YNotebook
 from pycrdt import (
     Array,
@@ -85,6 +85,8 @@ class RoomClient:
         self.session_id = session_id
         self.document_id = ""
         self.session_status = 0
+        self.hold = 0.0
+        """How long each frame is held back before it goes out: a slow network."""
         self.received: list[tuple[float, bytes]] = []
         """Every frame of this connection and when it came, on the clock of ``time.monotonic``."""
         self.updates_received = 0
@@ -95,7 +97,7 @@ class RoomClient:
         self._replies: dict[object, dict[str, Any]] = {}
         self._saves = 0
         self._applying = False
-        self._outgoing: anyio.abc.ObjectSendStream[bytes] | None = None
+        self._outgoing: MemoryObjectSendStream[bytes] | None = None
         self._connection: AsyncExitStack | None = None
         self._http = httpx.AsyncClient(
             base_url=server.url, headers={"Authorization": f"token {server.token}"}, timeout=TIMEOUT
@@ -159,10 +161,8 @@ class RoomClient:
     def send(self, frame: bytes) -> None:
         """Send a frame after those that were sent before; nothing happens without a connection."""
         if self._outgoing is not None:
-            try:
-                self._outgoing.send_nowait(frame)  # type: ignore[attr-defined]
-            except anyio.BrokenResourceError:
-                pass
+            with suppress(anyio.BrokenResourceError):
+                self._outgoing.send_nowait(frame)
 
     def send_presence(self) -> None:
         """Tell the others who this is (again)."""
@@ -197,13 +197,21 @@ class RoomClient:
 
     # The document
 
-    async def wait(self, what: Callable[[], T], timeout: float = TIMEOUT) -> T:
+    async def wait(self, what: Callable[[], T | None], timeout: float = TIMEOUT) -> T:
         """Come back with the first true value of ``what``, looked at after everything that arrives."""
         try:
             with anyio.fail_after(timeout):
                 return await self._until(what)
         except TimeoutError:
             raise TimeoutError(f"It did not come to that in {timeout:g} s: {self.outline()}") from None
+
+    async def wait_ended(self, index: int, count: int, timeout: float = TIMEOUT) -> None:
+        """Wait until a cell is idle with that number."""
+        await self.wait(lambda: self.ended(index, count), timeout)
+
+    async def wait_lines(self, index: int, number: int, timeout: float = TIMEOUT) -> None:
+        """Wait until a cell has printed at least so many lines."""
+        await self.wait(lambda: len(self.lines(index)) >= number, timeout)
 
     @property
     def cells(self) -> list[dict[str, Any]]:
@@ -213,7 +221,8 @@ class RoomClient:
     @property
     def ycells(self) -> Array[Any]:
         """The shared cells."""
-        return self.doc.get("cells", type=Array)
+        cells: Array[Any] = self.doc.get("cells", type=Array)
+        return cells
 
     @property
     def execution(self) -> dict[str, Any]:
@@ -362,6 +371,8 @@ class RoomClient:
     async def _write(self, socket: ClientConnection, frames: AsyncIterator[bytes]) -> None:
         try:
             async for frame in frames:
+                if self.hold:
+                    await anyio.sleep(self.hold)
                 await socket.send(frame)
         except ConnectionClosed:
             pass
@@ -402,7 +413,7 @@ class RoomClient:
         changed, self._changed = self._changed, anyio.Event()
         changed.set()
 
-    async def _until(self, what: Callable[[], T]) -> T:
+    async def _until(self, what: Callable[[], T | None]) -> T:
         while not (value := what()):
             if self.closed is not None:
                 raise self.closed
@@ -412,10 +423,3 @@ class RoomClient:
     async def _reply(self, key: object) -> dict[str, Any]:
         await self.wait(lambda: key in self._replies)
         return self._replies.pop(key)
-
-
-@asynccontextmanager
-async def fresh(server: LabServer, path: str, **options: Any) -> AsyncIterator[RoomClient]:
-    """A client with an empty document, as a page that was just loaded."""
-    async with RoomClient(server, path, **options) as client:
-        yield client

@@ -1,0 +1,242 @@
+"""A notebook as a person sees it in JupyterLab, and what a person does with it.
+
+What is read is read from what is displayed. The page's JavaScript objects are asked only for what is not
+displayed: whether the notebook has been loaded, and who wrote what (``watch_writes``).
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+from playwright.async_api import BrowserContext, ConsoleMessage, Error, Locator, Page, expect
+
+from tests.server import LabServer
+
+LOAD_TIMEOUT = 60_000.0
+PANEL = ".jp-NotebookPanel:not(.lm-mod-hidden)"
+
+READ_CELLS = """panel => [...document.querySelectorAll(`${panel} .jp-Notebook-cell`)].map(cell => ({
+    prompt: cell.querySelector('.jp-InputArea-prompt')?.textContent.replaceAll('\\u200b', '').trim() ?? '',
+    source: [...cell.querySelectorAll('.jp-InputArea-editor .cm-line')]
+        .map(line => line.textContent).join('\\n'),
+    outputs: [...cell.querySelectorAll('.jp-OutputArea-output')].map(output => output.textContent),
+}))"""
+
+IS_LOADED = """() => {
+    const panel = window.jupyterapp?.shell?.currentWidget;
+    return Boolean(panel?.content?.widgets?.length && panel.context?.isReady
+        && panel.sessionContext?.session?.kernel);
+}"""
+
+WATCH_WRITES = """() => {
+    const panel = window.jupyterapp.shell.currentWidget;
+    const ydoc = panel.context.model.sharedModel.ydoc;
+    const cells = ydoc.share.get('cells');
+    window.cellWrites = [];
+    ydoc.on('afterTransaction', transaction => {
+        if (transaction.local && transaction.changedParentTypes.has(cells)) {
+            const keys = [...transaction.changed.values()].flatMap(keys => [...keys]);
+            window.cellWrites.push(JSON.stringify({ keys, now: cells.toJSON() }));
+        }
+    });
+}"""
+
+WATCH_SAVES = """() => {
+    window.saves = [];
+    window.jupyterapp.shell.currentWidget.context.saveState.connect((_, state) => window.saves.push(state));
+}"""
+
+
+@dataclass(frozen=True)
+class ShownCell:
+    """One cell as displayed: the prompt such as ``[*]:``, the text, each output's text."""
+
+    prompt: str
+    source: str
+    outputs: list[str]
+
+    @property
+    def running(self) -> bool:
+        """Whether it says that it runs or will run."""
+        return "*" in self.prompt
+
+    @property
+    def count(self) -> int | None:
+        """The number in front of it."""
+        number = self.prompt.strip("[]: ")
+        return int(number) if number.isdecimal() else None
+
+    @property
+    def lines(self) -> list[str]:
+        """All that it shows as output, by lines."""
+        return "".join(self.outputs).splitlines()
+
+
+@dataclass
+class NotebookPage:
+    """One browser tab with one notebook."""
+
+    page: Page
+    server: LabServer
+    name: str
+    url: str
+    errors: list[str] = field(default_factory=list)
+    """What went wrong in the page's own eyes, for the report of a failed test."""
+
+    @classmethod
+    async def open(cls, context: BrowserContext, server: LabServer, name: str) -> NotebookPage:
+        """Open the notebook in a new tab with a workspace of its own, and wait until it can be used."""
+        url = f"{server.url}/lab/workspaces/{uuid.uuid4().hex}/tree/{name}?token={server.token}"
+        tab = cls(await context.new_page(), server, name, url)
+        tab._listen()
+        await tab.page.goto(url)
+        await tab.loaded()
+        return tab
+
+    async def loaded(self) -> None:
+        """Wait until the notebook is shown and has its kernel."""
+        await self.page.wait_for_function(IS_LOADED, timeout=LOAD_TIMEOUT)
+
+    async def reload(self) -> None:
+        """Press the browser's reload button; comes back as soon as the new page begins."""
+        await self.page.reload(wait_until="commit")
+
+    async def close(self) -> None:
+        """Close the tab."""
+        await self.page.close()
+
+    async def reopen(self) -> None:
+        """Open a new tab in place of the closed one."""
+        self.page = await self.page.context.new_page()
+        self._listen()
+        await self.page.goto(self.url)
+        await self.loaded()
+
+    # What is displayed
+
+    async def cells(self) -> list[ShownCell]:
+        """All cells at this moment."""
+        return [ShownCell(**cell) for cell in await self.page.evaluate(READ_CELLS, PANEL)]
+
+    async def cell(self, index: int) -> ShownCell:
+        """One cell at this moment."""
+        return (await self.cells())[index]
+
+    def panel(self) -> Locator:
+        """The notebook with its toolbar."""
+        return self.page.locator(PANEL)
+
+    def cell_at(self, index: int) -> Locator:
+        """One cell."""
+        return self.panel().locator(".jp-Notebook-cell").nth(index)
+
+    def prompt(self, index: int) -> Locator:
+        """What stands in front of a cell."""
+        return self.cell_at(index).locator(".jp-InputArea-prompt")
+
+    def output(self, index: int) -> Locator:
+        """A cell's whole output."""
+        return self.cell_at(index).locator(".jp-OutputArea")
+
+    def kernel_indicator(self) -> Locator:
+        """The circle in the notebook's toolbar; its attribute ``data-status`` is what it shows."""
+        return self.panel().locator(".jp-Notebook-ExecutionIndicator")
+
+    async def expect_prompt(self, index: int, text: str, timeout: float = 30.0) -> None:
+        """Wait until a cell's prompt is ``[*]``, ``[ ]`` or ``[1]``."""
+        await expect(self.prompt(index)).to_have_text(f"{text}:", timeout=timeout * 1000)
+
+    async def expect_output(self, index: int, text: str, timeout: float = 30.0) -> None:
+        """Wait until a cell's output contains this text."""
+        await expect(self.output(index)).to_contain_text(text, timeout=timeout * 1000)
+
+    async def expect_kernel(self, status: str, timeout: float = 30.0) -> None:
+        """Wait until the kernel indicator shows ``idle``, ``busy``, ..."""
+        await expect(self.kernel_indicator()).to_have_attribute("data-status", status, timeout=timeout * 1000)
+
+    async def wait_for_lines(self, index: int, number: int, timeout: float = 30.0) -> None:
+        """Wait until a cell shows at least so many lines of output."""
+        await self.page.wait_for_function(
+            """([panel, index, number]) => {
+                const cell = document.querySelectorAll(`${panel} .jp-Notebook-cell`)[index];
+                const outputs = [...(cell?.querySelectorAll('.jp-OutputArea-output') ?? [])];
+                return outputs.map(output => output.textContent).join('').split('\\n').length - 1 >= number;
+            }""",
+            arg=[PANEL, index, number],
+            timeout=timeout * 1000,
+        )
+
+    # What a person does
+
+    async def select(self, index: int) -> None:
+        """Click into a cell's editor."""
+        await self.cell_at(index).locator(".cm-content").click()
+
+    async def replace_text(self, text: str) -> None:
+        """Type over all the text of the editor that has the focus, key by key without a pause."""
+        await self.page.keyboard.press("ControlOrMeta+a")
+        await self.page.keyboard.type(text)
+
+    async def press(self, keys: str) -> None:
+        """Press keys such as ``Shift+Enter``."""
+        await self.page.keyboard.press(keys)
+
+    async def run_all(self) -> None:
+        """The menu's Run All Cells; comes back when it was given, not when it is done."""
+        await self.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
+
+    async def run_all_to_the_end(self) -> bool:
+        """The same, and what the front end says at the end of it: whether all cells ran."""
+        return bool(
+            await self.page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
+        )
+
+    async def save(self) -> None:
+        """Press Ctrl-S and wait until JupyterLab takes the notebook for saved."""
+        await self.page.evaluate(WATCH_SAVES)
+        await self.press("ControlOrMeta+s")
+        await self.page.wait_for_function("() => window.saves.some(s => s === 'completed' || s === 'failed')")
+        saves = await self.page.evaluate("() => window.saves")
+        assert "failed" not in saves, saves
+
+    async def rename(self, name: str) -> None:
+        """Give the notebook another name with JupyterLab's dialog."""
+        await self.page.evaluate("() => { window.jupyterapp.commands.execute('docmanager:rename'); }")
+        dialog = self.page.locator(".jp-Dialog")
+        await dialog.locator("input").last.fill(name)
+        await dialog.locator("button.jp-mod-accept").click()
+        await self.page.wait_for_function(
+            "name => window.jupyterapp.shell.currentWidget.context.path.endsWith(name)", arg=name
+        )
+        self.name = name
+        self.url = self.url.rpartition("/")[0] + f"/{name}?token={self.server.token}"
+
+    # Spies
+
+    async def watch_writes(self) -> None:
+        """From now on keep what this page itself writes below ``cells``."""
+        await self.page.evaluate(WATCH_WRITES)
+
+    async def writes(self) -> list[str]:
+        """What it wrote since."""
+        written: list[str] = await self.page.evaluate("() => window.cellWrites")
+        return written
+
+    async def evaluate(self, script: str, argument: Any = None) -> Any:
+        """Ask the page something."""
+        return await self.page.evaluate(script, argument)
+
+    # Private
+
+    def _listen(self) -> None:
+        self.page.on("pageerror", self._on_error)
+        self.page.on("console", self._on_console)
+
+    def _on_error(self, error: Error) -> None:
+        self.errors.append(str(error))
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.errors.append(message.text)
