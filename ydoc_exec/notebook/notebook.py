@@ -128,7 +128,7 @@ class Notebook:
         for edit in edits:
             match edit:
                 case ReplaceDisplay(display_id, data, metadata):
-                    for other in self._showing(display_id) | {cell_id}:
+                    for other in sorted(self._showing(display_id) | {cell_id}):
                         change = self._change(changes, other)
                         if change is not None:
                             change.replace_display(display_id, data, metadata)
