@@ -63,7 +63,7 @@ class Outbox:
         self._awareness_bytes = 0
 
     def put(self, frame: bytes) -> None:
-        """Let ``frame`` be taken after everything that was put before. Never raises, whatever the bytes are."""
+        """Let ``frame`` be taken after all that was put before. Never raises, whatever the bytes are."""
         if sync.is_update(frame):
             self._put_update(frame)
         elif sync.is_step2(frame):

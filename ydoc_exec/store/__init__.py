@@ -1,1 +1,1 @@
-"""The update log."""
+"""The update log: what was done to each document, in order, outlasting the server."""
