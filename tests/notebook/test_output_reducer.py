@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -203,7 +204,7 @@ def apply(outputs: list[tuple[Output, str | None]], edits: list[Edit]) -> None:
                 last["text"] = last["text"].removesuffix(erase) + append
             case AppendOutput(output, own_id):
                 outputs.append((dict(output), own_id))
-    for (one, _), (other, _) in zip(outputs, outputs[1:], strict=False):
+    for (one, _), (other, _) in pairwise(outputs):
         assert one["output_type"] != "stream" or one.get("name") != other.get("name")
     for output, _ in outputs:
         assert not set(output.get("text", "")) & set("\r\b")

@@ -33,9 +33,9 @@ class Notebook:
     ``with document.ydoc.transaction(origin=...)``. Without an origin every write would become an item of the
     document's undo history. Never call it from inside an observer.
 
-    Cells and outputs are looked up anew for every call, since clients move and replace them at any time. Writing
-    to a cell that is gone is not an error: the verbs return ``False`` then. Nothing is written that does
-    not change.
+    Cells and outputs are looked up anew for every call, since clients move and replace them at any time.
+    Writing to a cell that is gone is not an error: the verbs return ``False`` then. Nothing is written that
+    does not change.
 
     Display ids are not part of the file format. They are remembered here, for each cell beside its outputs,
     and forgotten for a cell as soon as somebody else has changed how many outputs it has; an output that a

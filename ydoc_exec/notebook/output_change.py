@@ -1,13 +1,16 @@
 """What one transaction does to the outputs of one cell, in the one shape that open tabs understand.
 
 An open JupyterLab does not read the document again: it plays the events of a transaction on its own list of
-outputs (``CodeCellModel._onSharedModelChanged``). Of all changed texts it looks at one only, always takes that
-for the text of its last output, and cuts and appends at the end whatever the position; it appends every inserted
-output, whatever the position, and merges a stream with the one before it if they have the same name. So:
+outputs (``CodeCellModel._onSharedModelChanged`` in ``@jupyterlab/cells``). Of all changed texts it looks at
+one only, always takes that for the text of its last output, and cuts and appends at the end whatever the
+position; it appends every inserted output, whatever the position, and merges a stream with the one before it
+if they have the same name. So:
 
 1. new outputs are put at the end, then old ones are deleted from some position up to the old end;
 2. text is edited only in the last output, only at its end, and only if that output stays;
-3. it is appended first and the old end deleted then, so that the event reads retain, delete, insert;
+3. what is new is written before the old is deleted, so that the event reads retain, delete, insert, whoever
+   orders an insertion beside a deletion (pycrdt 0.14.13 puts one at the end behind what was deleted there, and
+   so keeps this true of several transactions in one update);
 4. two streams of one name never follow each other.
 
 ``tests/notebook/test_live_tab.py`` holds this against the real front end.

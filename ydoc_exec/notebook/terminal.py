@@ -20,7 +20,7 @@ class TerminalText:
     - a backspace removes the character before it, never a line feed; away from the end of the line it takes
       the character after it along (surely not meant there, but it is what readers see).
 
-    One difference: JupyterLab counts UTF-16 units and can overwrite one half of an emoji; this counts code points.
+    One difference: JupyterLab counts UTF-16 units and can overwrite half an emoji; this counts code points.
 
     Only the last line can still change. It is kept in two halves, before the cursor and (reversed) behind it,
     so that every control character costs no more than what was written since the one before: the whole is

@@ -1,0 +1,340 @@
+"""The verbs of a notebook over the shared document, without a front end."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import nbformat
+import pytest
+from jupyter_ydoc import YNotebook
+from pycrdt import Map, Text
+
+from tests.notebook.messages import Output, display_output, error_output, result_output, stream_output
+from ydoc_exec.errors import CellNotFound
+from ydoc_exec.ids import CellId
+from ydoc_exec.notebook.cell_view import CellView
+from ydoc_exec.notebook.edits import AppendOutput, ClearOutputs, Edit, EditTail, ReplaceDisplay
+from ydoc_exec.notebook.notebook import Notebook
+from ydoc_exec.origin import FromKernel
+
+A, B, TEXT, GONE = CellId("a"), CellId("b"), CellId("text"), CellId("gone")
+
+
+class Written:
+    """A notebook in its document, and how to write and read it."""
+
+    def __init__(self, outputs: list[Output] | None = None, **code_cell: Any) -> None:
+        self.document = YNotebook()
+        self.document.path = "some.ipynb"
+        code: dict[str, Any] = {
+            "cell_type": "code",
+            "source": "é = 1",
+            "metadata": {},
+            "outputs": outputs or [],
+            "execution_count": None,
+            **code_cell,
+        }
+        self.document.set(
+            copy.deepcopy(
+                {
+                    "cells": [
+                        {**code, "id": A},
+                        {"cell_type": "markdown", "id": TEXT, "source": "# 1", "metadata": {"tags": ["t"]}},
+                        {**code, "id": B, "metadata": {"tags": ["one", "two"]}, "outputs": []},
+                    ],
+                    "metadata": {},
+                    "nbformat": 4,
+                    "nbformat_minor": 5,
+                }
+            )
+        )
+        self.document.undo_manager.clear()
+        self.notebook = Notebook(self.document)
+
+    def __call__(self, verb: Callable[..., Any], *args: Any) -> Any:
+        """Call a verb in a transaction of its own."""
+        with self.document.ydoc.transaction(origin=FromKernel()):
+            return verb(*args)
+
+    def apply(self, *edits: Edit, cell_id: CellId = A) -> bool:
+        result: bool = self(self.notebook.apply, cell_id, edits)
+        return result
+
+    def ycell(self, cell_id: CellId = A) -> Map[Any]:
+        cell: Map[Any] = self.document.ycells[self.notebook.order().index(cell_id)]
+        return cell
+
+    def outputs(self, cell_id: CellId = A) -> list[Output]:
+        cells = {cell["id"]: cell for cell in self.document.get()["cells"]}
+        outputs: list[Output] = cells[cell_id]["outputs"]
+        return outputs
+
+    def unwritten(self, action: Callable[[], Any]) -> bool:
+        """Whether the action leaves no trace at all in the document's history."""
+        events: list[Any] = []
+        subscription = self.document.ydoc.observe(events.append)
+        self(action)
+        self.document.ydoc.unobserve(subscription)
+        return events == []
+
+
+@pytest.fixture
+def written() -> Written:
+    return Written()
+
+
+def shown(text: str, display_id: str) -> ReplaceDisplay:
+    return ReplaceDisplay(display_id, {"text/plain": text}, {"updated": True})
+
+
+def new(output: Output, display_id: str | None = None) -> AppendOutput:
+    return AppendOutput(output, display_id)
+
+
+# Reading
+
+
+def test_cells_are_looked_up_wherever_they_are(written: Written) -> None:
+    assert written.notebook.order() == [A, TEXT, B]
+    expected = CellView(B, "code", "é = 1", ("one", "two"))
+    assert written.notebook.cell(B) == expected
+    written.document.ycells.pop(0)
+    assert written.notebook.cell(B) == expected
+    assert written.notebook.cell(TEXT) == CellView(TEXT, "markdown", "# 1", ("t",))
+    assert written.notebook.order() == [TEXT, B]
+    with pytest.raises(CellNotFound, match=r"some\.ipynb"):
+        written.notebook.cell(A)
+
+
+# A run
+
+
+def test_begin_and_finish() -> None:
+    written = Written(
+        outputs=[stream_output("old")], execution_count=3, metadata={"execution": {"shell": "t"}, "tags": []}
+    )
+    assert written(written.notebook.begin, A)
+    assert written.ycell().to_py() == {
+        "id": A,
+        "cell_type": "code",
+        "source": "é = 1",
+        "metadata": {"tags": [], "trusted": True},
+        "outputs": [],
+        "execution_count": None,
+        "execution_state": "running",
+    }
+    assert written(written.notebook.finish, A, 4)
+    assert (written.ycell()["execution_count"], written.ycell()["execution_state"]) == (4, "idle")
+    assert written(written.notebook.begin, A)
+    assert written(written.notebook.finish, A, None)
+    assert (written.ycell()["execution_count"], written.ycell()["execution_state"]) == (None, "idle")
+
+
+def test_what_does_not_change_is_not_written(written: Written) -> None:
+    notebook = written.notebook
+    written(notebook.reset_live)
+    written(notebook.begin, A)
+    written.apply(new(display_output("1"), "x"), new(stream_output("a")))
+    written(notebook.set_run, A, {"seq": 1})
+    assert written.unwritten(lambda: notebook.set_state(A, "running"))
+    assert written.unwritten(lambda: notebook.set_run(A, {"seq": 1}))
+    assert written.unwritten(lambda: notebook.set_run(B, None))
+    assert written.unwritten(lambda: notebook.set_kernel(None))
+    assert written.unwritten(lambda: notebook.apply(A, []))
+    assert written.unwritten(lambda: notebook.apply(A, [EditTail("stdout", "", "")]))
+    assert written.unwritten(lambda: notebook.apply(A, [ReplaceDisplay("x", {"text/plain": "1"}, {})]))
+    assert written.unwritten(lambda: notebook.apply(A, [shown("2", "y")]))
+    assert written.unwritten(lambda: notebook.apply(B, [ClearOutputs()]))
+    assert not written.unwritten(lambda: notebook.begin(B))
+    assert written.unwritten(lambda: notebook.begin(B))
+
+
+@pytest.mark.parametrize("cell_id", [GONE, TEXT])
+def test_a_cell_that_cannot_run_is_left_alone(written: Written, cell_id: CellId) -> None:
+    before = written.document.get()
+    notebook = written.notebook
+    assert written.unwritten(lambda: notebook.begin(cell_id))
+    assert not written(notebook.begin, cell_id)
+    assert not written(notebook.set_state, cell_id, "running")
+    assert not written(notebook.finish, cell_id, 1)
+    assert not written.apply(new(stream_output("a")), EditTail("stdout", "", "b"), cell_id=cell_id)
+    assert written.document.get() == before
+
+
+# Outputs
+
+
+def test_all_outputs_make_a_valid_notebook(written: Written) -> None:
+    outputs = [
+        stream_output("é█😀"),
+        stream_output("no", "stderr"),
+        display_output("1"),
+        result_output("2", 5),
+        error_output("E"),
+    ]
+    written(written.notebook.begin, A)
+    written(written.notebook.reset_live)
+    written(written.notebook.set_kernel, {"id": "k", "status": "busy"})
+    assert written.apply(*[new(output) for output in outputs])
+    written(written.notebook.finish, A, 5)
+    assert written.outputs() == outputs
+    assert isinstance(written.ycell()["outputs"][0]["text"], Text)
+    nbformat.validate(written.document.get())
+    assert not written.document.undo_manager.can_undo()
+
+
+@pytest.mark.parametrize(
+    ("batches", "outputs"),
+    [
+        (
+            [
+                [new(stream_output("é 1%"))],
+                [EditTail("stdout", "1%", "2%")],
+                [EditTail("stdout", "2%", "😀")],
+            ],
+            [stream_output("é 😀")],
+        ),
+        (
+            [[new(stream_output("ab"))], [EditTail("stdout", "b", ""), EditTail("stdout", "a", "c")]],
+            [stream_output("c")],
+        ),
+        (
+            [[new(stream_output("ab"))], [EditTail("stdout", "", "cd"), EditTail("stdout", "bcd", "x")]],
+            [stream_output("ax")],
+        ),
+        ([[new(stream_output("ab")), EditTail("stdout", "b", "x")]], [stream_output("ax")]),
+        (
+            [[new(stream_output("a"))], [ClearOutputs(), new(stream_output("b"))]],
+            [stream_output("b")],
+        ),
+        (
+            [[new(stream_output("a"))], [EditTail("stdout", "a", "b"), ClearOutputs()]],
+            [],
+        ),
+        # what never comes from one reducer, but can come from two, or after somebody else's edit
+        ([[new(stream_output("a"))], [new(stream_output("b"))]], [stream_output("ab")]),
+        ([[new(stream_output("a"))], [EditTail("stdout", "xyz", "b")]], [stream_output("ab")]),
+        (
+            [[new(stream_output("a"))], [EditTail("stderr", "x", "b")]],
+            [stream_output("a"), stream_output("b", "stderr")],
+        ),
+        ([[EditTail("stdout", "a", "b")]], [stream_output("b")]),
+        ([[EditTail("stdout", "a", "")]], []),
+    ],
+)
+def test_apply(written: Written, batches: list[list[Edit]], outputs: list[Output]) -> None:
+    for batch in batches:
+        assert written.apply(*batch)
+    assert written.outputs() == outputs
+
+
+def test_a_kernel_may_send_what_no_document_can_hold(written: Written) -> None:
+    data = {"application/json": [2**53, 2**53 + 1, 2**70, 10**400, True, 1.5, None], "text/plain": "\udc80"}
+    written.apply(new({"output_type": "display_data", "data": data, "metadata": {"\ud800": {}}}, "x"))
+    expected = [2**53, 2**53, 2**70, str(10**400), True, 1.5, None]
+    assert written.outputs() == [
+        {
+            "output_type": "display_data",
+            "data": {"application/json": expected, "text/plain": "\ufffd"},
+            "metadata": {"\ufffd": {}},
+        }
+    ]
+
+
+def test_streams_of_old_documents(written: Written) -> None:
+    lines = {"output_type": "stream", "name": "stdout", "text": ["a\n", "b"]}
+    written.ycell()["outputs"].extend([Map(display_output("1")), lines])
+    written.apply(EditTail("stdout", "b", "c"))
+    assert written.outputs() == [display_output("1"), stream_output("a\nc")]
+
+
+# Displays
+
+
+def test_a_display_is_replaced_wherever_it_is(written: Written) -> None:
+    written.apply(new(display_output("1"), "x"), new(stream_output("é")), new(result_output("2"), "x"))
+    written.apply(new(display_output("3"), "y"), new(display_output("4"), "x"), cell_id=B)
+    written.apply(shown("5", "x"), EditTail("stdout", "", "no"), cell_id=B)
+    updated = {"data": {"text/plain": "5"}, "metadata": {"updated": True}}
+    assert written.outputs(A) == [
+        display_output("5", True),
+        stream_output("é"),
+        {**result_output("2"), **updated},
+    ]
+    assert written.outputs(B) == [display_output("3"), display_output("5", True), stream_output("no")]
+    # and again: the new outputs have the ids of those they replaced
+    assert not written.apply(shown("6", "x"), shown("7", "y"), cell_id=GONE)
+    assert written.outputs(A)[0] == display_output("6", True)
+    assert written.outputs(B)[:2] == [display_output("7", True), display_output("6", True)]
+
+
+def test_text_and_display_in_one_batch(written: Written) -> None:
+    written.apply(new(display_output("1"), "x"), new(stream_output("10%")))
+    written.apply(EditTail("stdout", "10%", "20%"), shown("2", "x"), EditTail("stdout", "20%", "█"))
+    assert written.outputs() == [display_output("2", True), stream_output("█")]
+    written.apply(new(display_output("3"), "y"), shown("4", "y"), new(display_output("5"), "y"))
+    assert written.outputs()[2:] == [display_output("4", True), display_output("5")]
+
+
+def test_ids_survive_a_client_that_replaces_an_output(written: Written) -> None:
+    written.apply(new(display_output("1"), "x"), new(display_output("2"), "y"))
+    outputs = written.ycell()["outputs"]
+    with written.document.ydoc.transaction(origin="a client"):
+        del outputs[0]
+        outputs.insert(0, Map(display_output("1 and a picture")))
+    written.apply(shown("3", "x"))
+    assert written.outputs() == [display_output("3", True), display_output("2")]
+
+
+def test_ids_are_forgotten_when_a_client_changes_the_number_of_outputs(written: Written) -> None:
+    written.apply(new(display_output("1"), "x"), new(display_output("2"), "y"))
+    with written.document.ydoc.transaction(origin="a client"):
+        del written.ycell()["outputs"][0]
+    written.apply(shown("3", "x"), shown("3", "y"), new(display_output("4"), "x"))
+    assert written.outputs() == [display_output("2"), display_output("4")]
+    written.apply(shown("5", "x"))
+    assert written.outputs() == [display_output("2"), display_output("5", True)]
+
+
+def test_ids_leave_with_a_new_run_and_with_the_cell(written: Written) -> None:
+    written.apply(new(display_output("1"), "x"))
+    written.apply(new(display_output("2"), "x"), cell_id=B)
+    written(written.notebook.begin, A)
+    with written.document.ydoc.transaction(origin="a client"):
+        del written.document.ycells[2]
+    written.apply(new(display_output("3")), shown("4", "x"))
+    assert written.outputs() == [display_output("3")]
+
+
+# Live state
+
+
+def test_live_state_comes_and_goes(written: Written) -> None:
+    notebook, document = written.notebook, written.document
+    saved = document.get()
+    assert notebook.runs() == {}
+    written(notebook.set_run, A, {"state": "queued", "seq": 1})
+    written(notebook.reset_live)
+    written(notebook.set_state, A, "running")
+    written(notebook.set_run, A, {"state": "queued", "seq": 2})
+    written(notebook.set_run, B, {"state": "queued", "seq": 3})
+    written(notebook.set_run, A, {"state": "running", "seq": 2})
+    written(notebook.set_kernel, {"id": "k", "status": "idle"})
+    live = document.ydoc.get("execution", type=Map)
+    running, queued = {"state": "running", "seq": 2}, {"state": "queued", "seq": 3}
+    assert notebook.runs() == {A: running, B: queued}
+    assert live.to_py() == {
+        "kernel": {"id": "k", "status": "idle"},
+        "runs": {A: running, B: queued},
+        "prompts": {},
+    }
+    assert document.get() == saved
+    written(notebook.set_run, A, None)
+    assert notebook.runs() == {B: queued}
+    written(notebook.reset_live)
+    assert live.to_py() == {"runs": {}, "prompts": {}}
+    assert written.ycell()["execution_state"] == "idle"
+    assert written.unwritten(notebook.reset_live)
+    assert not document.undo_manager.can_undo()
