@@ -60,7 +60,8 @@ class BadRoomId(BadRequest):
 class ProtocolError(BadRequest):
     """A frame on a room's websocket that is not a message of the Yjs protocols or ours."""
 
-    close_code = 1003
+    close_code = 1002
+    """Protocol error (RFC 6455, 7.4.1). y-websocket then connects again, with a fresh handshake."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why)

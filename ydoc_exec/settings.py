@@ -13,6 +13,9 @@ class Settings:
     log_path: Path | None = None
     """The update log's database. ``None`` keeps the log in memory: it then ends with the server."""
 
+    aside_dir: Path = Path("set-aside")
+    """Versions of files that could not be merged are kept in this folder."""
+
     log_delay: float = 0.05
     """Updates are written to the log together, at the latest so long after they were made. A server that is
     killed loses at most so much of the log (clients that are connected still hold it)."""

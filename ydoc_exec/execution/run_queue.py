@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from types import MappingProxyType
 from typing import Final
@@ -74,7 +74,7 @@ class Current:
 
     request: Request
     phase: Phase = Phase.SENT
-    outcome: Outcome = Outcome(RunState.LOST)
+    outcome: Outcome = field(default=Outcome(RunState.LOST))
 
 
 class RunQueue:

@@ -1,0 +1,111 @@
+"""Everything of this server that lives, in one lifetime."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from anyio import create_task_group
+
+from ydoc_exec.documents import document_types
+from ydoc_exec.documents.execution import Execution
+from ydoc_exec.documents.open_document import OpenDocument
+from ydoc_exec.documents.open_documents import OpenDocuments
+from ydoc_exec.documents.presence_room import PresenceRoom
+from ydoc_exec.errors import UpdateLogError
+from ydoc_exec.files.contents import ContentsManager
+from ydoc_exec.ids import GLOBAL_AWARENESS, RoomId
+from ydoc_exec.kernel.kernel_link import open_context
+from ydoc_exec.kernel.kernel_runners import KernelManagers, KernelRunners
+from ydoc_exec.kernel.run_book import RunBook
+from ydoc_exec.settings import Settings
+from ydoc_exec.store.log_writer import LogWriter
+from ydoc_exec.store.memory_update_log import MemoryUpdateLog
+from ydoc_exec.store.sqlite_update_log import SqliteUpdateLog
+from ydoc_exec.store.update_log import UpdateLog
+
+logger = logging.getLogger(__name__)
+
+
+class FileIds(Protocol):
+    """What is used of ``jupyter_server_fileid``'s manager."""
+
+    def index(self, path: str) -> str | None: ...
+    def get_id(self, path: str) -> str | None: ...
+    def get_path(self, id: str) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Collaboration:
+    """The living parts, as the edge uses them."""
+
+    documents: OpenDocuments
+    presence: PresenceRoom
+    execution: Execution
+    runners: KernelRunners
+    book: RunBook
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        settings: Settings,
+        contents: ContentsManager,
+        kernels: KernelManagers,
+        file_ids: Callable[[], FileIds],
+    ) -> AsyncIterator[Collaboration]:
+        """Start everything; at the end of the block end the runs, save the documents and close the log.
+
+        ``file_ids`` is asked when it is needed: the extension that provides it may be loaded after ours.
+        """
+        book = RunBook(settings.runs_remembered)
+        context = open_context()
+        try:
+            async with _open_log(settings) as log, create_task_group() as tasks:
+
+                def say_degraded(error: UpdateLogError | None) -> None:
+                    if error is not None:
+                        logger.error("%s", error)
+                        return
+                    logger.warning("The update log works again")
+                    for document in documents.all():
+                        if document.room_id in writer.broken:
+                            document.record_anew()
+
+                writer = LogWriter(log, settings.log_delay, say_degraded)
+
+                def make(room_id: RoomId) -> OpenDocument:
+                    document_types.document_class(room_id)
+                    return OpenDocument(
+                        room_id,
+                        lambda: file_ids().get_path(room_id.file_id),
+                        contents,
+                        log,
+                        writer,
+                        settings,
+                    )
+
+                documents = OpenDocuments(tasks, make)
+                await tasks.start(writer.run)
+                runners = KernelRunners(tasks, kernels, context, book, settings)
+                presence = PresenceRoom(GLOBAL_AWARENESS, settings)
+                await tasks.start(presence.run, tasks)
+                try:
+                    yield cls(
+                        documents, presence, Execution(documents, runners, book, settings), runners, book
+                    )
+                finally:
+                    # Runs first, so that what they wrote is saved; then documents; the log last.
+                    runners.close("the server stopped")
+                    await documents.close()
+                    presence.stop()
+                    tasks.cancel_scope.cancel()
+        finally:
+            context.destroy(linger=0)
+
+
+def _open_log(settings: Settings) -> UpdateLog:
+    return MemoryUpdateLog() if settings.log_path is None else SqliteUpdateLog(settings.log_path)

@@ -1,0 +1,326 @@
+"""One open document: its room, its log and its file, wired together.
+
+Its life is ``run``: load, serve until nobody needs it, save, end. Somebody needs it while it is held (by a
+client, a run, a request), while it has changes that are not in its file, and for a while after that.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Container
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from anyio import Event, create_task_group, move_on_after
+from anyio.abc import TaskGroup
+from jupyter_ydoc import YNotebook
+from jupyter_ydoc.ybasedoc import YBaseDoc
+from pycrdt import Doc
+
+from ydoc_exec import sync
+from ydoc_exec.documents import document_types
+from ydoc_exec.documents.notebook_target import NotebookTarget
+from ydoc_exec.errors import SaveFailed, UpdateLogError
+from ydoc_exec.files.contents import ContentsManager
+from ydoc_exec.files.decision import Base, Decision, decide, fingerprint
+from ydoc_exec.files.file_mirror import FileContent, FileMirror
+from ydoc_exec.ids import Lineage, RoomId
+from ydoc_exec.notebook.notebook import Notebook
+from ydoc_exec.origin import FromFile, FromLog, FromServer, Origin
+from ydoc_exec.room.room import Room, guarded
+from ydoc_exec.room.room_client import RoomClient
+from ydoc_exec.settings import Settings
+from ydoc_exec.store.log_writer import LogWriter
+from ydoc_exec.store.update_log import History, UpdateLog
+
+logger = logging.getLogger(__name__)
+
+LAST_SAVE_SECONDS = 10.0
+"""How long closing waits for the last save. The log has what it does not get done."""
+
+
+class OpenDocument:
+    """A document in memory. Everything it needs is given to it."""
+
+    def __init__(
+        self,
+        room_id: RoomId,
+        path_of: Callable[[], str | None],
+        contents: ContentsManager,
+        log: UpdateLog,
+        writer: LogWriter,
+        settings: Settings,
+    ) -> None:
+        self.room_id = room_id
+        self.closing = False
+        self.closed = Event()
+        self.lineage = Lineage("")
+        self._log = log
+        self._writer = writer
+        self._settings = settings
+        self._doc: Doc[Any] = Doc()
+        self.room = Room(str(room_id), self._doc, backlog=settings.client_backlog, save=self._save_for)
+        self.document: YBaseDoc = document_types.wrap(room_id, self._doc, self.room.awareness)
+        self.notebook = Notebook(self.document) if isinstance(self.document, YNotebook) else None
+        self.mirror = FileMirror(contents, path_of, room_id.format, room_id.type, self, settings)
+        self.target: NotebookTarget | None = None
+        if self.notebook is not None:
+            self.target = NotebookTarget(
+                self.room, self.notebook, hold=self.hold, release=self.release, hurry=self.mirror.hurry
+            )
+        self._holds = 0
+        self._holds_changed = Event()
+        self._stopping = Event()
+        self._tasks: TaskGroup | None = None
+        self._logged = 0
+
+    # Life
+
+    async def run(self, started: Callable[[], None]) -> None:
+        """Load, call ``started``, then live until nobody needs the document or ``stop``.
+
+        Raises what ``FileMirror.load`` raises; then nothing was changed anywhere.
+        """
+        await self._load()
+        async with self.room.open(), create_task_group() as tasks:
+            self._tasks = tasks
+            tasks.start_soon(self.mirror.run)
+            started()
+            try:
+                await self._until_unneeded()
+            finally:
+                self.closing = True
+                if self.target is not None:
+                    self.target.close()
+                self.room.disconnect(1001, "the document is being closed")
+                with move_on_after(LAST_SAVE_SECONDS, shield=True):
+                    await self._save_last()
+            tasks.cancel_scope.cancel()
+        self.document.unobserve()
+
+    def stop(self) -> None:
+        """Close, whoever needs it."""
+        self._stopping.set()
+
+    def hold(self) -> None:
+        """Keep the document open until ``release``; every holder calls each once."""
+        self._holds += 1
+        self._holds_changed.set()
+
+    def release(self) -> None:
+        """One holder less."""
+        self._holds -= 1
+        self._holds_changed.set()
+
+    def admit(self, client: RoomClient) -> None:
+        """Let a client take part, until it leaves. Returns at once."""
+        assert self._tasks is not None, "the document is not open"
+        # Held from now on, so that it cannot close before the client's task has begun.
+        self.hold()
+        self._tasks.start_soon(self._serve, client)
+
+    def record_anew(self) -> None:
+        """Start recording from what the document is now: when it was loaded, or the log has lost it."""
+        base = self.mirror.base
+        self._logged = 0
+        self._writer.begin(
+            self.room_id, self.lineage, self._doc.get_update(), None if base is None else str(base)
+        )
+
+    # MirroredDocument
+
+    def read(self) -> Any:
+        # jupyter_ydoc gives cells with the id of another cell a new one while reading.
+        with self.room.writing(FromServer()):
+            return self.document.get()
+
+    def take_up(self, content: Any) -> None:
+        with self.room.writing(FromFile()):
+            self._set(content)
+
+    def live_cells(self) -> Container[str]:
+        return self.target.live_cells() if self.target is not None else ()
+
+    def may_autosave(self) -> bool:
+        # What ``jupyter-docprovider`` (``ydrive.ts``) writes into each tab's presence.
+        wishes = [state.get("autosave") for state in self.room.awareness.states.values() if state]
+        said = [wish for wish in wishes if wish is not None]
+        return not said or any(said)
+
+    def saved(self, base: Base, path: str) -> None:
+        if self.target is not None:
+            self.target.forget_ended()
+        self._say({"dirty": False, "path": path, "hash": str(base.file)})
+        self._writer.set_base(self.room_id, str(base))
+        if self._logged > self._settings.log_compact_bytes:
+            snapshot = self._doc.get_update()
+            if self._logged > len(snapshot):
+                self._writer.compact(self.room_id, snapshot)
+                self._logged = 0
+
+    def unsaved(self) -> None:
+        self._say({"dirty": True})
+
+    def set_aside(self, path: str, content: Any) -> str:
+        folder = self._settings.aside_dir
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S.%f")
+        target = folder / f"{stamp}-{Path(path).name}"
+        text = content if isinstance(content, str) else json.dumps(content, indent=1, ensure_ascii=False)
+        target.write_text(text, encoding="utf-8")
+        return str(target)
+
+    # Private: loading
+
+    async def _load(self) -> None:
+        file = await self.mirror.load()
+        history = await self._read_log()
+        unsaved = False
+        base: Base | None = None
+        if history is not None:
+            self.lineage = history.lineage
+            unsaved, base = self._agree(file, Base.parse(history.base or ""))
+        else:
+            self.lineage = document_types.first_lineage(self.room_id, file.fingerprint)
+            with self.room.writing(FromFile()):
+                self._doc.apply_update(document_types.build(self.room_id, file.content, file.fingerprint))
+            base = Base(file.fingerprint, fingerprint(self.read()))
+        if self.notebook is not None:
+            with self.room.writing(FromServer()):
+                self.notebook.reset_live()
+        self._say({"path": file.path, "dirty": unsaved})
+        self.mirror.start(file, base, unsaved=unsaved)
+        self.record_anew()
+        self.room.add_sink(self._note_update)
+        self.document.observe(self._note_change)
+
+    async def _read_log(self) -> History | None:
+        """The recorded history, replayed into the document; None if there is none that can be used."""
+        try:
+            history = await self._log.read(self.room_id)
+        except UpdateLogError as error:
+            logger.error("%s", error)
+            return None
+        if history is None:
+            return None
+        try:
+            # Tried on a document that can be thrown away.
+            scratch: Doc[Any] = Doc()
+            with guarded("the recorded history cannot be replayed"):
+                for update in history.updates:
+                    scratch.apply_update(update)
+            snapshot = scratch.get_update()
+        except Exception as error:
+            logger.error("%s is loaded from its file: %s", self.room_id, error)
+            return None
+        with self.room.writing(FromLog()):
+            self._doc.apply_update(snapshot)
+        return history
+
+    def _agree(self, file: FileContent, base: Base | None) -> tuple[bool, Base]:
+        """Bring the replayed document and the file together: whether it is ahead, and their common base."""
+        document = fingerprint(self.read())
+        if document == file.fingerprint:
+            return False, Base(document, document)
+        if base is None:
+            base = Base(file.fingerprint, file.fingerprint)
+        decision = decide(file.fingerprint, document, base)
+        if decision is Decision.RELOAD:
+            self.take_up(file.content)
+            return False, Base(file.fingerprint, fingerprint(self.read()))
+        if decision is Decision.MERGE:
+            where = self.set_aside(file.path, file.content)
+            logger.warning(
+                "%s was changed by another program while this server was not looking, and here too. "
+                "What was open here was kept; the file's version is in %s",
+                file.path,
+                where,
+            )
+            return True, Base(file.fingerprint, file.fingerprint)
+        return decision is Decision.SAVE, base
+
+    def _set(self, content: Any) -> None:
+        if isinstance(self.document, YNotebook):
+            content = document_types.with_cell_ids(content, fingerprint(content))
+        self.document.set(content)
+
+    # Private: sinks, called from inside transactions: they only take notes
+
+    def _note_update(self, update: bytes, origin: Origin | None) -> None:
+        self._writer.put(self.room_id, update)
+        self._logged += len(update)
+
+    def _note_change(self, target: str, event: Any) -> None:
+        if target != "state":
+            self.mirror.changed()
+
+    # Private: the rest
+
+    def _say(self, state: dict[str, Any]) -> None:
+        """Write into the document's ``state`` what differs from what it says."""
+        with self.room.writing(FromServer()):
+            for key, value in state.items():
+                if key not in self.document.ystate or self.document.ystate[key] != value:
+                    self.document.ystate[key] = value
+
+    def _save_for(self, client: RoomClient, save_id: int) -> None:
+        assert self._tasks is not None, "the document is not open"
+        self._tasks.start_soon(self._answer_save, client, save_id)
+
+    async def _answer_save(self, client: RoomClient, save_id: int) -> None:
+        if not client.may_write:
+            client.put(sync.save_reply(save_id, "failed"))
+            return
+        try:
+            await self.mirror.save(recreate=True)
+        except SaveFailed as error:
+            logger.error("%s", error)
+            client.put(sync.save_reply(save_id, "failed"))
+        else:
+            client.put(sync.save_reply(save_id, "success"))
+
+    async def _serve(self, client: RoomClient) -> None:
+        try:
+            await self.room.serve(client)
+        except Exception:
+            logger.exception("Serving %s in %s failed; it is disconnected", client.name, self.room_id)
+            client.close(1011, "The server failed to serve this connection.")
+        finally:
+            self.release()
+
+    async def _until_unneeded(self) -> None:
+        async with create_task_group() as tasks:
+
+            async def stop_waiting() -> None:
+                await self._stopping.wait()
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(stop_waiting)
+            while True:
+                self._holds_changed = Event()
+                if self._holds:
+                    await self._holds_changed.wait()
+                    continue
+                with move_on_after(self._settings.linger) as waiting:
+                    await self._holds_changed.wait()
+                if not waiting.cancelled_caught or self._holds:
+                    continue
+                if self.mirror.dirty and self.may_autosave():
+                    continue  # a save that fails is tried again; until then only the log has the rest
+                # No await from here to the end of ``run``'s waiting: nobody can come in between.
+                self.closing = True
+                tasks.cancel_scope.cancel()
+                break
+
+    async def _save_last(self) -> None:
+        try:
+            if self.mirror.dirty and self.may_autosave():
+                await self.mirror.save()
+        except SaveFailed as error:
+            logger.error("%s", error)
+        try:
+            await self._writer.flush()
+        except UpdateLogError as error:
+            logger.error("%s", error)

@@ -1,0 +1,190 @@
+"""The Jupyter Server extension: traits become ``Settings``, everything is wired, started and stopped."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from jupyter_core.paths import jupyter_data_dir
+from jupyter_server.extension.application import ExtensionApp
+from traitlets import Float, Integer, Unicode
+
+from ydoc_exec.documents.collaboration import Collaboration
+from ydoc_exec.handlers.execute_handler import ExecuteHandler, RequestHandler
+from ydoc_exec.handlers.room_handler import RoomHandler
+from ydoc_exec.handlers.session_handler import SessionHandler
+from ydoc_exec.ids import KernelId
+from ydoc_exec.settings import Settings
+
+KERNEL_ACTIONS = "https://events.jupyter.org/jupyter_server/kernel_actions/v1"
+
+DEFAULTS = Settings()
+
+KERNEL_ID = r"(?P<kernel_id>[\w-]+)"
+RUN_ID = r"(?P<run_id>\w+)"
+
+
+class YdocExec(ExtensionApp):
+    """Collaboration and execution on the server."""
+
+    name = "ydoc_exec"
+    description = "Notebooks that live on the server: collaboration and execution."
+
+    log_path = Unicode(
+        help="The update log's database file; 'memory' keeps the log in memory. "
+        "Default: ydoc_exec/updates.db in Jupyter's data directory.",
+    ).tag(config=True)
+    log_delay = Float(
+        DEFAULTS.log_delay, help="Seconds after which an update is in the log at the latest."
+    ).tag(config=True)
+    log_compact_bytes = Integer(
+        DEFAULTS.log_compact_bytes, help="Bytes of updates after which a document's log is compacted."
+    ).tag(config=True)
+    save_delay = Float(
+        DEFAULTS.save_delay, help="Seconds after the last change until a document is saved."
+    ).tag(config=True)
+    save_interval = Float(
+        DEFAULTS.save_interval, help="A document that keeps changing is saved at least so often (seconds)."
+    ).tag(config=True)
+    save_retry = Float(DEFAULTS.save_retry, help="Seconds until a save that failed is tried again.").tag(
+        config=True
+    )
+    poll_interval = Float(
+        DEFAULTS.poll_interval, help="Seconds between two looks for outside changes of open files."
+    ).tag(config=True)
+    linger = Float(
+        DEFAULTS.linger, help="Seconds for which a document that nobody needs is kept in memory."
+    ).tag(config=True)
+    flush_interval = Float(
+        DEFAULTS.flush_interval, help="Output is written to the document at most so often (seconds)."
+    ).tag(config=True)
+    barrier_timeout = Float(
+        DEFAULTS.barrier_timeout, help="Seconds a request to execute waits for the edits it names."
+    ).tag(config=True)
+    kernel_timeout = Float(
+        DEFAULTS.kernel_timeout, help="Seconds a run waits for its kernel to be ready."
+    ).tag(config=True)
+    idle_timeout = Float(
+        DEFAULTS.idle_timeout, help="Seconds a run waits for the idle message after its reply."
+    ).tag(config=True)
+    client_backlog = Integer(
+        DEFAULTS.client_backlog, help="Bytes of updates that may wait to be sent to one client."
+    ).tag(config=True)
+    runs_remembered = Integer(DEFAULTS.runs_remembered, help="How many ended runs can be asked about.").tag(
+        config=True
+    )
+
+    def read_settings(self) -> Settings:
+        """The traits as they are now."""
+        folder = Path(jupyter_data_dir()) / "ydoc_exec"
+        log_path = Path(self.log_path) if self.log_path else folder / "updates.db"
+        return Settings(
+            log_path=None if self.log_path == "memory" else log_path,
+            aside_dir=folder / "set-aside",
+            log_delay=self.log_delay,
+            log_compact_bytes=self.log_compact_bytes,
+            save_delay=self.save_delay,
+            save_interval=self.save_interval,
+            save_retry=self.save_retry,
+            poll_interval=self.poll_interval,
+            linger=self.linger,
+            flush_interval=self.flush_interval,
+            barrier_timeout=self.barrier_timeout,
+            kernel_timeout=self.kernel_timeout,
+            idle_timeout=self.idle_timeout,
+            client_backlog=self.client_backlog,
+            runs_remembered=self.runs_remembered,
+        )
+
+    def initialize(self, argv: Any = None) -> None:
+        """Refuse to start beside the other backend: two would write one document."""
+        other = self._server.extension_manager.extensions.get("jupyter_server_ydoc")
+        self._refused = other is not None and other.enabled
+        if self._refused:
+            self.log.critical(
+                "ydoc_exec does not start, because jupyter_server_ydoc is enabled and serves the same "
+                "documents: run 'jupyter server extension disable jupyter_server_ydoc' and start again."
+            )
+            return
+        super().initialize()  # type: ignore[no-untyped-call]
+
+    def initialize_settings(self) -> None:
+        """Tell the front ends that cells are executed here (``jupyter-docprovider``, ``executor.ts``)."""
+        page_config = self._server.web_app.settings.setdefault("page_config_data", {})
+        page_config["serverSideExecution"] = True
+        page_config.setdefault("disableRTC", False)
+
+    def initialize_handlers(self) -> None:
+        """The routes of the HTTP and websocket surface."""
+        # Made when the event loop runs; requests that come before wait for it.
+        self._collaboration: asyncio.Future[Collaboration] | None = None
+        self._started: asyncio.Event | None = None
+        wiring = {"collaboration": self._wait_for_collaboration}
+        self.handlers.extend(
+            [
+                (r"/api/collaboration/session/(.*)", SessionHandler, wiring),
+                (r"/api/collaboration/room/(.*)", RoomHandler, wiring),
+                (rf"/api/kernels/{KERNEL_ID}/execute", ExecuteHandler, wiring),
+                (rf"/api/kernels/{KERNEL_ID}/requests/{RUN_ID}", RequestHandler, wiring),
+            ]
+        )
+
+    async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
+        if self._refused:
+            return
+        started = self._started_future()
+        self._stopping = asyncio.Event()
+        # A task group must be left by the task that entered it, and start and stop are two: one owner task
+        # holds everything. It is the only bare task of the project, and ``stop_extension`` waits for it.
+        self._owner = asyncio.create_task(self._live(started))
+        await asyncio.shield(started)
+        serverapp.event_logger.add_listener(schema_id=KERNEL_ACTIONS, listener=self._on_kernel_action)
+
+    async def stop_extension(self) -> None:
+        """End the runs, save the documents, close the log. Jupyter Server stops kernels after this."""
+        if self._refused or not hasattr(self, "_owner"):
+            return
+        self._stopping.set()
+        await self._owner
+
+    # Private
+
+    @property
+    def _server(self) -> Any:
+        """The server. jupyter_server is mostly untyped; nothing below this module sees it."""
+        return self.serverapp
+
+    async def _live(self, started: asyncio.Future[Collaboration]) -> None:
+        settings = self._server.web_app.settings
+        try:
+            async with Collaboration.open(
+                self.read_settings(),
+                self._server.contents_manager,
+                self._server.kernel_manager,
+                lambda: settings["file_id_manager"],
+            ) as collaboration:
+                started.set_result(collaboration)
+                await self._stopping.wait()
+        except BaseException as error:
+            if started.done():
+                self.log.critical("ydoc_exec failed and must be restarted", exc_info=error)
+            else:
+                started.set_exception(error)
+            raise
+
+    def _started_future(self) -> asyncio.Future[Collaboration]:
+        if self._collaboration is None:
+            self._collaboration = asyncio.get_running_loop().create_future()
+        return self._collaboration
+
+    async def _wait_for_collaboration(self) -> Collaboration:
+        return await asyncio.shield(self._started_future())
+
+    async def _on_kernel_action(self, logger: Any, schema_id: str, data: dict[str, Any]) -> None:
+        """Kernels are shut down and restarted by REST, by other extensions and by the restarter alike."""
+        if data.get("status") == "success" and data.get("action") in ("shutdown", "restart"):
+            collaboration = await self._wait_for_collaboration()
+            collaboration.runners.replaced(
+                KernelId(data["kernel_id"]), "the kernel was shut down or restarted"
+            )

@@ -1,0 +1,78 @@
+"""What to do when the file, the document and what they last had in common disagree. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, NewType
+
+Fingerprint = NewType("Fingerprint", str)
+"""Stands for one content: equal contents have equal fingerprints, whatever their bytes on disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What file and document last had in common, as each of them says it.
+
+    There are two because a document does not give back exactly what was loaded into it (``YNotebook``
+    adds default metadata, for example), and that difference alone is no reason to write the file.
+    """
+
+    file: Fingerprint
+    document: Fingerprint
+
+    def __str__(self) -> str:
+        return f"{self.file}/{self.document}"
+
+    @classmethod
+    def parse(cls, text: str) -> Base | None:
+        """Read what ``str`` wrote, or None."""
+        file, slash, document = text.partition("/")
+        return cls(Fingerprint(file), Fingerprint(document)) if slash else None
+
+
+class Decision(Enum):
+    """What is to be done."""
+
+    KEEP = auto()
+    """Nothing: neither side has changed."""
+    SAVE = auto()
+    """Only the document has changed."""
+    RELOAD = auto()
+    """Only the file has changed."""
+    MERGE = auto()
+    """Both have changed."""
+
+
+def decide(file: Fingerprint, document: Fingerprint, base: Base) -> Decision:
+    """Compare both sides with what they had in common."""
+    match (file != base.file, document != base.document):
+        case (False, False):
+            return Decision.KEEP
+        case (False, True):
+            return Decision.SAVE
+        case (True, False):
+            return Decision.RELOAD
+        case _:
+            return Decision.MERGE
+
+
+def fingerprint(content: Any) -> Fingerprint:
+    """The fingerprint of a document's content as the contents API has it: JSON values.
+
+    Whether a cell is trusted is not part of it: the contents manager says that by the notebook's signature,
+    and no file holds it.
+    """
+    if isinstance(content, dict) and isinstance(content.get("cells"), list):
+        content = {**content, "cells": [_untrusted(cell) for cell in content["cells"]]}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+    return Fingerprint(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:40])
+
+
+def _untrusted(cell: Any) -> Any:
+    if not isinstance(cell, dict) or "trusted" not in (cell.get("metadata") or {}):
+        return cell
+    metadata = {key: value for key, value in cell["metadata"].items() if key != "trusted"}
+    return {**cell, "metadata": metadata}

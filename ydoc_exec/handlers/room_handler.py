@@ -1,0 +1,121 @@
+"""The websocket of a room: authenticates, then hands bytes over and knows nothing else."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from itertools import count
+from typing import Any
+
+from anyio import ClosedResourceError
+from jupyter_server.auth.decorator import ws_authenticated
+from jupyter_server.base.handlers import JupyterHandler
+from jupyter_server.base.websocket import WebSocketMixin
+from jupyter_server.utils import ensure_async
+from tornado import web
+from tornado.websocket import WebSocketClosedError, WebSocketHandler
+
+from ydoc_exec.documents.collaboration import Collaboration
+from ydoc_exec.errors import LineageChanged, YdocExecError
+from ydoc_exec.ids import GLOBAL_AWARENESS, RoomId
+from ydoc_exec.room.room_client import RoomClient
+
+logger = logging.getLogger(__name__)
+
+MAX_MESSAGE_BYTES = 2**30
+"""As jupyter-collaboration: a notebook with large outputs arrives as one message."""
+
+MAX_REASON_BYTES = 123
+"""What fits into a close frame (RFC 6455, 5.5)."""
+
+_numbers = count(1)
+
+
+class RoomHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
+    """``GET /api/collaboration/room/{format}:{type}:{file id}`` and ``.../JupyterLab:globalAwareness``.
+
+    Reading a room needs ``contents: read``; without ``contents: write`` nothing a client sends changes it.
+    The origin is checked as for Jupyter Server's own websockets (``WebSocketMixin``).
+    """
+
+    auth_resource = "contents"
+
+    def initialize(self, collaboration: Callable[[], Awaitable[Collaboration]]) -> None:
+        self.collaboration = collaboration
+        self.client: RoomClient | None = None
+        self.may_write = False
+
+    def set_default_headers(self) -> None:
+        """``JupyterHandler`` sets headers that make no sense for websockets."""
+
+    @property
+    def max_message_size(self) -> int:
+        return MAX_MESSAGE_BYTES
+
+    @ws_authenticated
+    async def get(self, *args: Any, **kwargs: Any) -> None:
+        user = self.current_user
+        if not await ensure_async(self.authorizer.is_authorized(self, user, "read", "contents")):
+            raise web.HTTPError(403, "You may not read documents here.")
+        self.may_write = await ensure_async(self.authorizer.is_authorized(self, user, "write", "contents"))
+        await super().get(*args, **kwargs)
+
+    async def open(self, name: str) -> None:
+        # tornado reads no message before this has returned, so none can come too early.
+        super().open()
+        collaboration = await self.collaboration()
+        number = next(_numbers)
+        user = getattr(self.current_user, "username", "somebody")
+        client = RoomClient(
+            number, self._send, self._end, may_write=self.may_write, name=f"client {number} ({user})"
+        )
+        if name == GLOBAL_AWARENESS:
+            self.client = client
+            collaboration.presence.admit(client)
+            return
+        try:
+            async with collaboration.documents.open(RoomId.parse(name)) as document:
+                session = self.get_query_argument("sessionId", "")
+                if session != document.lineage:
+                    raise LineageChanged(session, document.lineage)
+                self.client = client
+                document.admit(client)
+        except LineageChanged as error:
+            logger.warning("%s comes with lineage %r instead of %r", client.name, error.theirs, error.ours)
+            # Read by ``yprovider.ts``, ``_onConnectionClosed``: it offers to reload and drops its document.
+            reason = {"reason": "unknown_session", "sessionId": error.theirs[:32], "reloadable": True}
+            self.close(1003, json.dumps(reason, separators=(",", ":")))
+        except YdocExecError as error:
+            logger.warning("%s cannot open %s: %s", client.name, name, error)
+            self.close(error.close_code, _fitting(str(error)))
+        except Exception:
+            logger.exception("%s cannot open %s", client.name, name)
+            self.close(4500, "The server failed to open this document; its log says why.")
+
+    async def on_message(self, message: str | bytes) -> None:
+        if self.client is None:
+            return
+        if isinstance(message, str):
+            self.client.close(1002, "Only binary messages are understood here.")
+            return
+        await self.client.receive(message)
+
+    def on_close(self) -> None:
+        if self.client is not None:
+            self.client.left()
+
+    # Private
+
+    async def _send(self, frame: bytes) -> None:
+        try:
+            await self.write_message(frame, binary=True)
+        except WebSocketClosedError as error:
+            raise ClosedResourceError from error
+
+    def _end(self, code: int, reason: str) -> None:
+        self.close(code, _fitting(reason))
+
+
+def _fitting(reason: str) -> str:
+    return reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")

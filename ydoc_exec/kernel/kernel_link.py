@@ -1,0 +1,137 @@
+"""This server's own client of one kernel: its sockets, and the proof that they hear.
+
+Three facts shape it (each cost somebody months):
+
+- ``km.client()`` shares the manager's session, so two clients get one ZMQ identity and the kernel's replies
+  reach either of them. The client here is made from ``client_factory`` and has a session of its own.
+- A SUB socket drops what its reader does not take in time, the idle status included (default high-water
+  mark: 1,000 messages). The limit is lifted before the sockets connect, and messages are handed on without
+  waiting for anybody.
+- A subscription takes a moment to reach the kernel; what is published before is lost. The link is up when
+  the first message arrived on iopub: ``iopub_welcome`` from kernels of protocol 5.4 on, else the status
+  that a ``kernel_info_request`` causes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Literal, Protocol
+
+import zmq
+import zmq.asyncio
+from anyio import Event, create_task_group, move_on_after
+
+from ydoc_exec.errors import KernelUnavailable
+from ydoc_exec.ids import KernelId
+
+logger = logging.getLogger(__name__)
+
+Message = Mapping[str, Any]
+Channel = Literal["iopub", "shell"]
+
+
+class KernelClient(Protocol):
+    """What is used of ``jupyter_client``'s asynchronous kernel client."""
+
+    def load_connection_info(self, info: Mapping[str, Any]) -> None: ...
+    def start_channels(
+        self, shell: bool = ..., iopub: bool = ..., stdin: bool = ..., hb: bool = ..., control: bool = ...
+    ) -> None: ...
+    def stop_channels(self) -> None: ...
+    def kernel_info(self) -> str: ...
+    def execute(
+        self,
+        code: str,
+        silent: bool = ...,
+        store_history: bool = ...,
+        user_expressions: dict[str, Any] | None = ...,
+        allow_stdin: bool | None = ...,
+        stop_on_error: bool = ...,
+    ) -> str: ...
+    async def get_iopub_msg(self) -> dict[str, Any]: ...
+    async def get_shell_msg(self) -> dict[str, Any]: ...
+
+
+class KernelManager(Protocol):
+    """What is used of a kernel manager."""
+
+    @property
+    def client_factory(self) -> Callable[..., KernelClient]: ...
+    @property
+    def kernel_name(self) -> str: ...
+    def get_connection_info(self, session: bool = ...) -> Mapping[str, Any]: ...
+
+
+def open_context() -> zmq.asyncio.Context:
+    """The ZMQ context for all links of a server. Its owner closes it when the last link is down."""
+    context = zmq.asyncio.Context()
+    # Every socket made from it: no message is dropped in ZMQ; what is kept is bounded in our own code.
+    context.setsockopt(zmq.RCVHWM, 0)
+    return context
+
+
+class KernelLink:
+    """An open link. It exists only inside ``connect``."""
+
+    def __init__(self, client: KernelClient) -> None:
+        self._client = client
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(
+        cls,
+        kernel_id: KernelId,
+        manager: KernelManager,
+        context: zmq.asyncio.Context,
+        deliver: Callable[[Channel, Message], None],
+        *,
+        timeout: float,
+    ) -> AsyncIterator[KernelLink]:
+        """Connect, wait until the kernel is heard, and hand every message to ``deliver`` until the end.
+
+        ``deliver`` is called in the order of each channel and must return at once. Raises
+        ``KernelUnavailable`` when nothing was heard within ``timeout`` seconds.
+        """
+        client = manager.client_factory(context=context)
+        client.load_connection_info(manager.get_connection_info(session=False))
+        client.start_channels(shell=True, iopub=True, stdin=True, hb=False, control=False)
+        heard = Event()
+
+        async def read(channel: Channel, receive: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+            while True:
+                try:
+                    message = await receive()
+                except ValueError as error:
+                    # jupyter_client's word for a message that is not signed with the kernel's key.
+                    logger.warning("A message of kernel %s was dropped: %s", kernel_id, error)
+                    continue
+                if channel == "iopub":
+                    heard.set()
+                deliver(channel, message)
+
+        try:
+            async with create_task_group() as tasks:
+                tasks.start_soon(read, "iopub", client.get_iopub_msg)
+                tasks.start_soon(read, "shell", client.get_shell_msg)
+                client.kernel_info()
+                with move_on_after(timeout):
+                    await heard.wait()
+                if heard.is_set():
+                    yield cls(client)
+                tasks.cancel_scope.cancel()
+        finally:
+            # Outside the tasks: a socket must not be closed under its reader.
+            client.stop_channels()
+        if not heard.is_set():
+            raise KernelUnavailable(kernel_id, f"it said nothing for {timeout:g} seconds")
+
+    def execute(self, code: str, *, stop_on_error: bool) -> str:
+        """Send code to the kernel and return the id that its messages will name as their parent.
+
+        It does not wait, so the caller can note the id before any answer is read.
+        """
+        return self._client.execute(
+            code, silent=False, store_history=True, allow_stdin=False, stop_on_error=stop_on_error
+        )

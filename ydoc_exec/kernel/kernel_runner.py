@@ -1,0 +1,306 @@
+"""Carries the run queue's effects to one kernel, and the kernel's messages back.
+
+It decides nothing: ``execution/run_queue.py`` decides what runs, ``notebook/output_reducer.py`` what a
+message does to the outputs. Here are the link, the timers, and who asked for what.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+import anyio
+import zmq
+import zmq.asyncio
+from anyio import CancelScope, Event, create_task_group, sleep
+from anyio.abc import TaskGroup, TaskStatus
+from typing_extensions import TypeVarTuple, Unpack
+
+from ydoc_exec.errors import KernelUnavailable
+from ydoc_exec.execution.effects import AwaitIdle, Connect, Effect, Execute, Finish
+from ydoc_exec.execution.events import (
+    Cancelled,
+    IdleOverdue,
+    KernelLost,
+    KernelReady,
+    Replied,
+    Request,
+    Submitted,
+    WentIdle,
+)
+from ydoc_exec.execution.events import Event as QueueEvent
+from ydoc_exec.execution.run_queue import RunQueue
+from ydoc_exec.ids import CellId, KernelId, RoomId, RunId
+from ydoc_exec.kernel.kernel_link import Channel, KernelLink, KernelManager, Message
+from ydoc_exec.kernel.run import Run, now
+from ydoc_exec.kernel.run_book import RunBook
+from ydoc_exec.kernel.run_target import Ended, RunTarget
+from ydoc_exec.notebook.edits import Edit
+from ydoc_exec.notebook.output_reducer import OutputReducer
+from ydoc_exec.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+Ts = TypeVarTuple("Ts")
+
+LATE_RUNS = 1000
+"""How many ended runs of one kernel may still have output coming (threads, background tasks)."""
+
+
+@dataclass(slots=True, eq=False)
+class Execution:
+    """A run together with what its messages add up to."""
+
+    run: Run
+    target: RunTarget
+    reducer: OutputReducer = field(default_factory=OutputReducer)
+    superseded: bool = False
+    """The cell was run again: a new run owns it, and what this one still says is dropped."""
+
+
+class KernelRunner:
+    """Runs cells on one kernel, one after the other, whoever watches."""
+
+    def __init__(
+        self,
+        kernel_id: KernelId,
+        manager: KernelManager,
+        context: zmq.asyncio.Context,
+        book: RunBook,
+        settings: Settings,
+    ) -> None:
+        self.kernel_id = kernel_id
+        self._manager = manager
+        self._context = context
+        self._book = book
+        self._settings = settings
+        self._queue = RunQueue()
+        self._inbox: deque[QueueEvent] = deque()
+        self._handling = False
+        self._executions: dict[RunId, Execution] = {}
+        self._by_parent: OrderedDict[str, Execution] = OrderedDict()
+        self._by_cell: dict[tuple[RoomId, CellId], Execution] = {}
+        self._dirty: dict[RunId, Execution] = {}
+        self._wake = Event()
+        self._closed = Event()
+        self._tasks: TaskGroup | None = None
+        self._link: KernelLink | None = None
+        self._link_scope: CancelScope | None = None
+        self._status = "starting"
+        self._status_since = now()
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Serve until ``close``. Runs that are then under way end as lost."""
+        async with create_task_group() as tasks:
+            self._tasks = tasks
+            tasks.start_soon(self._flush_regularly)
+            task_status.started()
+            await self._closed.wait()
+            tasks.cancel_scope.cancel()
+
+    def submit(self, runs: Sequence[Run], target: RunTarget) -> None:
+        """Take the runs of one gesture; they stay together and in order.
+
+        When it returns the runs are in the document, marked, and the first may have been sent.
+        """
+        for run in runs:
+            execution = Execution(run, target)
+            older = self._by_cell.get((run.room, run.cell))
+            if older is not None:
+                older.superseded = True
+            self._executions[run.id] = execution
+            self._by_cell[run.room, run.cell] = execution
+            self._book.add(run)
+        target.queued(runs)
+        target.kernel(self._kernel_entry())
+        self._post(
+            Submitted(tuple(Request(run.id, not run.source.strip(), run.stop_on_error) for run in runs))
+        )
+
+    def cancel(self, runs: frozenset[RunId]) -> None:
+        """Take queued runs out of the queue. Those that have started go on."""
+        self._post(Cancelled(runs))
+
+    def lose(self, reason: str, *, died: bool) -> None:
+        """The kernel is not the one it was. ``reason`` is for people; ``died`` says nobody wanted it."""
+        current = self._executions.get(self._queue.current) if self._queue.current else None
+        if current is not None and died:
+            # Somebody will look at this cell and wonder; a restart that was asked for needs no words.
+            text = f"KernelDied: {reason}"
+            content = {"ename": "KernelDied", "evalue": reason, "traceback": [text]}
+            current.reducer.feed({"msg_type": "error", "content": content})
+        self._set_status("dead" if died else "restarting")
+        self._drop_link()
+        self._post(KernelLost(reason))
+
+    def close(self, reason: str) -> None:
+        """End every run and stop serving."""
+        self._drop_link()
+        self._post(KernelLost(reason))
+        self._closed.set()
+
+    # Private: events and effects
+
+    def _post(self, event: QueueEvent) -> None:
+        """Handle an event, and those that handling it causes, strictly one after the other."""
+        self._inbox.append(event)
+        if self._handling:
+            return
+        self._handling = True
+        try:
+            while self._inbox:
+                self._perform(self._queue.handle(self._inbox.popleft()))
+        finally:
+            self._handling = False
+
+    def _perform(self, effects: list[Effect]) -> None:
+        for finishing, group in groupby(effects, key=lambda effect: isinstance(effect, Finish)):
+            if finishing:
+                self._finish([effect for effect in group if isinstance(effect, Finish)])
+                continue
+            for effect in group:
+                if isinstance(effect, Execute):
+                    self._execute(self._executions[effect.run])
+                elif isinstance(effect, Connect):
+                    self._start_task(self._keep_link)
+                elif isinstance(effect, AwaitIdle):
+                    self._start_task(self._await_idle, effect.run)
+
+    def _execute(self, execution: Execution) -> None:
+        assert self._link is not None, "the queue sends nothing while the link is down"
+        run = execution.run
+        try:
+            parent = self._link.execute(run.source, stop_on_error=run.stop_on_error)
+        except (OSError, zmq.ZMQError) as error:
+            self._drop_link()
+            self._inbox.append(KernelLost(f"its connection failed: {error}"))
+            return
+        # Noted in the same step as the send: no message can arrive before we know whose it is.
+        self._by_parent[parent] = execution
+        run.started_at = now()
+        execution.target.started(run)
+
+    def _finish(self, effects: list[Finish]) -> None:
+        ended: list[Execution] = []
+        for effect in effects:
+            execution = self._executions.pop(effect.run)
+            execution.run.outcome = effect.outcome
+            execution.run.ended_at = now()
+            self._dirty.pop(effect.run, None)
+            self._book.end(execution.run)
+            ended.append(execution)
+        for target, group in groupby(ended, key=lambda execution: execution.target):
+            target.ended([Ended(execution.run, self._take(execution)) for execution in group])
+        self._forget_old()
+
+    def _forget_old(self) -> None:
+        while len(self._by_parent) > LATE_RUNS:
+            _, oldest = self._by_parent.popitem(last=False)
+            cell = (oldest.run.room, oldest.run.cell)
+            if self._by_cell.get(cell) is oldest:
+                del self._by_cell[cell]
+
+    # Private: what the kernel says
+
+    def _deliver(self, channel: Channel, message: Message) -> None:
+        """One message of the kernel. Messages of other clients' requests are none of our business."""
+        kind = message["msg_type"]
+        execution = self._by_parent.get(message["parent_header"].get("msg_id", ""))
+        if channel == "shell":
+            if kind == "execute_reply" and execution is not None:
+                content = message["content"]
+                status = content.get("status")
+                self._post(
+                    Replied(
+                        execution.run.id,
+                        status if status in ("ok", "error") else "aborted",
+                        content.get("execution_count"),
+                    )
+                )
+            return
+        if kind == "status":
+            state = message["content"].get("execution_state")
+            if isinstance(state, str):
+                self._set_status(state)
+            if state == "idle" and execution is not None:
+                self._post(WentIdle(execution.run.id))
+            return
+        if execution is not None and not execution.superseded:
+            execution.reducer.feed(message)
+            if execution.reducer.pending:
+                self._dirty[execution.run.id] = execution
+                self._wake.set()
+
+    def _set_status(self, status: str) -> None:
+        if status == self._status:
+            return
+        self._status, self._status_since = status, now()
+        targets = {id(execution.target): execution.target for execution in self._executions.values()}
+        for target in targets.values():
+            target.kernel(self._kernel_entry())
+
+    def _kernel_entry(self) -> dict[str, object]:
+        return {
+            "id": self.kernel_id,
+            "name": self._manager.kernel_name,
+            "status": self._status,
+            "since": self._status_since,
+        }
+
+    # Private: output
+
+    def _take(self, execution: Execution) -> list[Edit]:
+        return [] if execution.superseded else execution.reducer.take()
+
+    async def _flush_regularly(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake = Event()
+            # By time, not by message: a kernel can send thousands of them in a second.
+            await sleep(self._settings.flush_interval)
+            dirty, self._dirty = self._dirty, {}
+            for execution in dirty.values():
+                edits = self._take(execution)
+                if edits:
+                    execution.target.edit(execution.run, edits)
+
+    # Private: tasks
+
+    def _start_task(self, task: Callable[[Unpack[Ts]], Coroutine[Any, Any, None]], *args: Unpack[Ts]) -> None:
+        if self._tasks is not None and not self._closed.is_set():
+            self._tasks.start_soon(task, *args)
+
+    async def _keep_link(self) -> None:
+        """Connect, and stay connected until ``_drop_link``."""
+        with CancelScope() as scope:
+            self._link_scope = scope
+            try:
+                async with KernelLink.connect(
+                    self.kernel_id,
+                    self._manager,
+                    self._context,
+                    self._deliver,
+                    timeout=self._settings.kernel_timeout,
+                ) as link:
+                    self._link = link
+                    self._post(KernelReady())
+                    await anyio.sleep_forever()
+            except Exception as error:
+                self._link = self._link_scope = None
+                if not isinstance(error, KernelUnavailable):
+                    logger.exception("The link to kernel %s broke", self.kernel_id)
+                self._post(KernelLost(str(error)))
+
+    def _drop_link(self) -> None:
+        self._link = None
+        if self._link_scope is not None:
+            self._link_scope.cancel()
+            self._link_scope = None
+
+    async def _await_idle(self, run: RunId) -> None:
+        await sleep(self._settings.idle_timeout)
+        self._post(IdleOverdue(run))

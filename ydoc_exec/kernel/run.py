@@ -1,0 +1,74 @@
+"""One request to execute one cell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+
+from ydoc_exec.execution.run_state import Outcome, RunState
+from ydoc_exec.ids import CellId, KernelId, RoomId, RunId
+
+
+def now() -> str:
+    """The time as ISO 8601 in UTC, as Jupyter writes it."""
+    return datetime.now(timezone.utc).isoformat().replace("+00:00", "Z")
+
+
+@dataclass(slots=True)
+class Run:
+    """What was asked, by whom, and where it stands. Only the kernel's runner changes it.
+
+    ``source`` is the exact text that runs: it was read from the document when the run was submitted, and
+    typing on does not change it.
+    """
+
+    id: RunId
+    kernel: KernelId
+    room: RoomId
+    cell: CellId
+    source: str
+    user: str
+    seq: int
+    stop_on_error: bool = True
+    queued_at: str = field(default_factory=now)
+    started_at: str | None = None
+    ended_at: str | None = None
+    outcome: Outcome | None = None
+
+    @property
+    def state(self) -> RunState:
+        """Where the run stands."""
+        if self.outcome is not None:
+            return self.outcome.state
+        return RunState.QUEUED if self.started_at is None else RunState.RUNNING
+
+    def entry(self) -> dict[str, object]:
+        """The run as every client sees it in the document's ``execution`` map."""
+        entry: dict[str, object] = {
+            "run_id": self.id,
+            "state": self.state.value,
+            "seq": self.seq,
+            "user": self.user,
+            "queued_at": self.queued_at,
+            "started_at": self.started_at,
+        }
+        if self.outcome is not None and self.outcome.reason:
+            entry["reason"] = self.outcome.reason
+        return entry
+
+    def record(self) -> dict[str, object]:
+        """The run as it is answered to who asks for it by its id."""
+        outcome = self.outcome or Outcome(self.state)
+        return {
+            "run_id": self.id,
+            "kernel_id": self.kernel,
+            "document_id": str(self.room),
+            "cell_id": self.cell,
+            "user": self.user,
+            "state": self.state.value,
+            "reason": outcome.reason,
+            "execution_count": outcome.execution_count,
+            "queued_at": self.queued_at,
+            "started_at": self.started_at,
+            "ended_at": self.ended_at,
+        }

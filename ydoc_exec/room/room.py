@@ -1,0 +1,206 @@
+"""One shared document and everyone looking at it.
+
+Everything that changes the document goes through ``writing``; everything that reacts hangs on one observer,
+and reactions only take notes: writing inside an observer raises, and an observer's error would surface in
+the transaction of whoever happened to write.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+from anyio import Event, create_task_group, fail_after
+from pycrdt import Awareness, Doc, Subscription, TransactionEvent
+from pycrdt.websocket import YRoom
+
+from ydoc_exec import sync
+from ydoc_exec.errors import BarrierNotReached, ProtocolError
+from ydoc_exec.origin import FromClient, Origin
+from ydoc_exec.room.outbox import Outbox
+from ydoc_exec.room.room_client import RoomClient
+
+logger = logging.getLogger(__name__)
+
+Sink = Callable[[bytes, Origin | None], None]
+
+EMPTY_UPDATE = b"\x00\x00"
+BARRIERS_REMEMBERED = 1000
+
+
+class Room:
+    """A document, its presence and its clients. It knows no file, no kernel and no HTTP.
+
+    Args:
+        name: for the log.
+        doc: the document. It may still be empty: clients are served only inside ``open``.
+        backlog: see ``Settings.client_backlog``.
+        save: what a client's wish to save does; it returns when the file has the document's state of the
+            moment it was called, and raises when that is impossible. None: there is no file.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        doc: Doc[Any],
+        *,
+        backlog: int,
+        save: Callable[[RoomClient, int], None] | None = None,
+    ) -> None:
+        self.name = name
+        self.doc = doc
+        self.clients: set[RoomClient] = set()
+        self._backlog = backlog
+        self._save = save
+        self._yroom = YRoom(ready=False, ydoc=doc, log=logger)
+        self._sinks: list[Sink] = []
+        self._writer: Origin | None = None
+        self._barriers: OrderedDict[str, Event] = OrderedDict()
+
+    @property
+    def awareness(self) -> Awareness:
+        """The presence of everybody in the room."""
+        return self._yroom.awareness
+
+    def add_sink(self, sink: Sink) -> None:
+        """Have ``sink`` called with every update and who wrote it. It must return at once and not write."""
+        self._sinks.append(sink)
+
+    @contextmanager
+    def writing(self, origin: Origin) -> Iterator[None]:
+        """The one door: a transaction that carries who wrote. There must be no ``await`` inside."""
+        assert self._writer is None or self._writer == origin, "two writers at once"
+        outer, self._writer = self._writer, origin
+        try:
+            with self.doc.transaction(origin=origin):
+                yield
+        finally:
+            self._writer = outer
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """The room's life. The document is loaded before; clients can be served inside."""
+        subscription: Subscription = self.doc.observe(self._on_update)
+        try:
+            async with self._yroom:
+                self._yroom.ready = True
+                # Its own observer is there only now, and what is written before it would reach nobody.
+                await self._yroom.ydoc_observed.wait()
+                yield
+        finally:
+            self.doc.unobserve(subscription)
+            self._sinks.clear()
+
+    async def serve(self, client: RoomClient) -> None:
+        """Let a client take part until it leaves. A client's failure ends its own part and nothing else."""
+        client.join(self, Outbox(self._backlog, self.doc.get_update, self.doc.get_state))
+        # Who is here already: YRoom would tell a newcomer only about the next change.
+        client.put(self._everybody())
+        self.clients.add(client)
+        try:
+            async with create_task_group() as tasks:
+                tasks.start_soon(client.write_regularly)
+                await self._yroom.serve(client)
+                tasks.cancel_scope.cancel()
+        finally:
+            self.clients.discard(client)
+            self._say_left(client)
+
+    def receive(self, client: RoomClient, frame: bytes) -> bool:
+        """Take a frame of a client; whether it is for ``YRoom`` (presence). Raises ``ProtocolError``."""
+        message = sync.parse(frame)
+        if isinstance(message, sync.SyncStep1):
+            client.put(sync.step2(self._diff(message.state)))
+            client.caught_up()
+        elif isinstance(message, (sync.SyncStep2, sync.SyncUpdate)):
+            self._apply(client, message.update)
+        elif isinstance(message, sync.Awareness):
+            client.awareness_ids.update(state.client_id for state in message.states)
+            return True
+        elif isinstance(message, sync.Barrier):
+            # Frames of one client are taken one after the other: all that came before is in the document.
+            self._barrier(message.token).set()
+            client.put(sync.barrier_reply(message.token))
+        elif isinstance(message, sync.Save):
+            if self._save is None:
+                client.put(sync.save_reply(message.save_id, "failed"))
+            else:
+                self._save(client, message.save_id)
+        else:
+            client.put(self._everybody())
+        return False
+
+    async def barrier(self, token: str, timeout: float) -> None:
+        """Wait until some client's barrier with this token has come. Raises ``BarrierNotReached``."""
+        try:
+            with fail_after(timeout):
+                await self._barrier(token).wait()
+        except TimeoutError:
+            raise BarrierNotReached(token, timeout) from None
+
+    def disconnect(self, code: int, reason: str) -> None:
+        """End every client's connection."""
+        for client in list(self.clients):
+            client.close(code, reason)
+
+    # Private
+
+    def _on_update(self, event: TransactionEvent) -> None:
+        for sink in self._sinks:
+            sink(event.update, self._writer)
+
+    def _apply(self, client: RoomClient, update: bytes) -> None:
+        if not client.may_write or update == EMPTY_UPDATE:
+            return
+        with guarded("an update could not be applied"), self.writing(FromClient(client.number)):
+            self.doc.apply_update(update)
+
+    def _diff(self, state: bytes) -> bytes:
+        with guarded("a state vector could not be read"):
+            return self.doc.get_update(state)
+
+    def _barrier(self, token: str) -> Event:
+        event = self._barriers.setdefault(token, Event())
+        while len(self._barriers) > BARRIERS_REMEMBERED:
+            self._barriers.popitem(last=False)
+        return event
+
+    def _everybody(self) -> bytes:
+        awareness = self._yroom.awareness
+        return sync.awareness(
+            sync.AwarenessState(client_id, awareness.meta[client_id]["clock"], state)
+            for client_id, state in awareness.states.items()
+        )
+
+    def _say_left(self, client: RoomClient) -> None:
+        awareness = self._yroom.awareness
+        # The same presence may have come over a newer connection of the same tab.
+        still_here = {number for other in self.clients for number in other.awareness_ids}
+        gone = [number for number in client.awareness_ids - still_here if number in awareness.states]
+        if not gone:
+            return
+        awareness.remove_awareness_states(gone, "left")
+        # The same clock with no state means that it left (y-protocols, ``awareness.js``).
+        frame = sync.awareness(
+            sync.AwarenessState(number, awareness.meta[number]["clock"], None) for number in gone
+        )
+        for other in self.clients:
+            other.put(frame)
+
+
+@contextmanager
+def guarded(what: str) -> Iterator[None]:
+    """Turn whatever pycrdt raises over a client's bytes into a ``ProtocolError``.
+
+    A panic in Rust arrives as ``pyo3_runtime.PanicException``, which is a ``BaseException`` and cannot be
+    imported; its name is all there is to know it by.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise ProtocolError(f"{what} ({error})") from error

@@ -1,0 +1,159 @@
+"""One client of a room, as pycrdt-websocket's ``YRoom`` sees it: a channel.
+
+It stands between the network and the room and decides what reaches either. Measured, and therefore so:
+
+- A ``send`` that raises restarts the whole ``YRoom`` and doubles its observers. Here ``send`` puts the frame
+  into the outbox, which neither raises nor blocks; another task writes to the network.
+- ``YRoom`` applies a client's update without an origin, which makes every keystroke an item of the
+  document's undo history; an update that panics in Rust raises no ``Exception`` and takes the room's task
+  with it; a reader's update would be applied. So updates never get to ``YRoom``: the room applies them.
+- ``YRoom`` makes its reply to sync step 1 in one step and sends it in another. The reply is made here, so
+  that the outbox knows what the client will have.
+
+``YRoom`` is left with what it is good at: greeting the client, presence, and the fan-out of updates.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from anyio import (
+    ClosedResourceError,
+    EndOfStream,
+    Event,
+    create_memory_object_stream,
+    lowlevel,
+)
+
+from ydoc_exec.errors import ProtocolError
+from ydoc_exec.room.outbox import Outbox
+
+if TYPE_CHECKING:
+    from ydoc_exec.room.room import Room
+
+logger = logging.getLogger(__name__)
+
+READ_AHEAD = 64
+"""So many frames of one client may wait to be understood; then its socket is not read any further."""
+
+
+class RoomClient:
+    """One participant. ``Room.serve`` gives it its life.
+
+    Args:
+        number: tells this client from all others of this server.
+        write: sends one frame to the client and returns when it was taken.
+        close: ends the connection with a websocket close code and a reason.
+        may_write: whether its updates are applied. Those of a reader are dropped, whatever kind they are.
+        name: for the log.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        write: Callable[[bytes], Awaitable[None]],
+        close: Callable[[int, str], None],
+        *,
+        may_write: bool,
+        name: str,
+    ) -> None:
+        self.number = number
+        self.may_write = may_write
+        self.name = name
+        self.awareness_ids: set[int] = set()
+        self._write = write
+        self._close = close
+        self._sender, self._receiver = create_memory_object_stream[bytes](READ_AHEAD)
+        self._wake = Event()
+        self._room: Room | None = None
+        self._outbox: Outbox | None = None
+
+    # The edge's side
+
+    async def receive(self, frame: bytes) -> None:
+        """A frame came. Returns when there is room for the next; frames of a client that left are dropped."""
+        try:
+            await self._sender.send(frame)
+        except ClosedResourceError:
+            logger.debug("A frame of %s came after it had left", self.name)
+
+    def left(self) -> None:
+        """The connection is closed: what it sent is still read, and then its part in the room ends."""
+        self._sender.close()
+
+    def close(self, code: int, reason: str) -> None:
+        """End the connection."""
+        self._close(code, reason)
+        self.left()
+
+    # The room's side
+
+    def join(self, room: Room, outbox: Outbox) -> None:
+        """Called by the room before anything else."""
+        self._room = room
+        self._outbox = outbox
+
+    def put(self, frame: bytes) -> None:
+        """Let the client be sent this frame. Never raises or blocks."""
+        assert self._outbox is not None, "the client has not joined"
+        self._outbox.put(frame)
+        self._wake.set()
+
+    def caught_up(self) -> None:
+        """A reply made from the whole document was put."""
+        assert self._outbox is not None, "the client has not joined"
+        self._outbox.caught_up()
+
+    async def write_regularly(self) -> None:
+        """Write what is in the outbox, until cancelled or the connection is broken."""
+        assert self._outbox is not None, "the client has not joined"
+        while True:
+            frame = self._outbox.take()
+            if frame is None:
+                self._wake = Event()
+                await self._wake.wait()
+                continue
+            try:
+                await self._write(frame)
+            except (OSError, ClosedResourceError) as error:
+                logger.debug("%s cannot be written to: %r", self.name, error)
+                self.left()
+                return
+
+    # What YRoom calls
+
+    @property
+    def path(self) -> str:
+        """The name that ``YRoom`` uses in its log."""
+        return self.name
+
+    async def send(self, message: bytes) -> None:
+        """``YRoom`` has something for the client."""
+        self.put(message)
+
+    async def recv(self) -> bytes:
+        """The next message that ``YRoom`` has to see: presence, and nothing else."""
+        assert self._room is not None, "the client has not joined"
+        while True:
+            frame = await self._receiver.receive()
+            # A client with many frames at hand must not keep the others waiting.
+            await lowlevel.checkpoint()
+            try:
+                for_yroom = self._room.receive(self, frame)
+            except ProtocolError as error:
+                logger.warning("%s sent a bad frame and is disconnected: %s", self.name, error)
+                self.close(error.close_code, str(error))
+                raise EndOfStream from None
+            if for_yroom:
+                return frame
+
+    def __aiter__(self) -> RoomClient:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await self.recv()
+        except (EndOfStream, ClosedResourceError):
+            raise StopAsyncIteration from None
