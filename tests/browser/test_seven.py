@@ -182,10 +182,16 @@ async def test_5_another_text_each_time(server: LabServer, open_notebook: OpenNo
     than the requests, the request arrives first and must not run the text that is still there."""
     server.write_notebook("a.ipynb", "print('not typed')", "")
 
+    held: list[str | bytes] = []
+
     def hold_back(socket: WebSocketRoute) -> None:
         onward = socket.connect_to_server()
-        loop = asyncio.get_running_loop()
-        socket.on_message(lambda message: loop.call_later(delay, onward.send, message) and None)
+
+        def later(message: str | bytes) -> None:
+            held.append(message)
+            asyncio.get_running_loop().call_later(delay, onward.send, message)
+
+        socket.on_message(later)
 
     async def slow_websocket(context: BrowserContext) -> None:
         if delay:
@@ -200,6 +206,7 @@ async def test_5_another_text_each_time(server: LabServer, open_notebook: OpenNo
         await page.press("Shift+Enter")
         await page.expect_prompt(0, f"[{number + 1}]")
         ran += (await page.cell(0)).lines
+    assert bool(held) == bool(delay)
     assert ran == [str(number) for number in range(50)]
 
 
