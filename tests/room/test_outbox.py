@@ -263,7 +263,8 @@ def test_rubbish_is_kept_and_never_raises(frames: list[bytes]) -> None:
     for frame in frames:
         box.put(frame)
     all_of(box)
-    assert len(box) == 0 and box.pending_bytes == 0
+    assert len(box) == 0
+    assert box.pending_bytes == 0
 
 
 def test_a_diff_that_fails_is_not_lost() -> None:

@@ -221,6 +221,9 @@ class SqliteUpdateLog:
 
     def _connect(self) -> sqlite3.Connection:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._unreadable is None and _is_no_database(self._path):
+            # Seen before SQLite opens it, which would remove the write-ahead log beside it.
+            self._unreadable = "it is no database"
         if self._unreadable is not None:
             self._set_aside(self._unreadable)
         try:
@@ -276,6 +279,14 @@ class SqliteUpdateLog:
         if history is None:
             raise HistoryMissing(what, {room})
         return history
+
+
+def _is_no_database(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(16) not in (b"", b"SQLite format 3\0")
+    except FileNotFoundError:
+        return False
 
 
 def _is_unreadable(error: Exception) -> bool:
@@ -360,6 +371,7 @@ def _delete(connection: sqlite3.Connection, room: RoomId) -> None:
 def _vacuum(connection: sqlite3.Connection) -> None:
     """Give free space back. After the commit: what was committed stays so when this fails."""
     try:
-        connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+        # As a script: it gives a row without columns for every page, and ``execute`` stops at the first.
+        connection.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
     except sqlite3.OperationalError as error:
         _logger.debug("The update log was not shrunk this time: %s", error)
