@@ -55,15 +55,12 @@ make_environment() {
 
 # npm_packages FOLDER: what its package-lock.json names, installed once.
 npm_packages() {
-    local stamp now
-    stamp=.venv/npm-$(echo "$1" | tr / -)
-    now=$(cat "$1/package.json" "$1/package-lock.json" <(pwd) | python3 -c \
-        'import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())')
-    if [ -d "$1/node_modules" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$now" ]; then
-        return
+    local stamp=$1/node_modules/.ydoc_exec now
+    now=$(cat "$1/package.json" "$1/package-lock.json" | cksum)
+    if [ "$(cat "$stamp" 2>/dev/null)" != "$now" ]; then
+        need_node
+        echo "Installing the packages of $1"
+        (cd "$1" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
+        echo "$now" >"$stamp"
     fi
-    need_node
-    echo "Installing the packages of $1"
-    (cd "$1" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
-    echo "$now" >"$stamp"
 }

@@ -8,19 +8,25 @@ export class BatchQueue<Item> {
   /**
    * @param send Deals with a batch. The next batch waits for its promise; it must not reject, because nobody
    *   is there to be told.
+   * @param same Whether two items cannot travel together; the second then begins a batch of its own.
    */
-  constructor(private readonly send: (items: Item[]) => Promise<void>) {}
+  constructor(
+    private readonly send: (items: Item[]) => Promise<void>,
+    private readonly same: (one: Item, other: Item) => boolean = () => false
+  ) {}
 
   /** Add an item to the batch that is being gathered. Adding is never awaited: the microtask flushes. */
   add(item: Item): void {
-    if (this.gathering) {
+    if (this.gathering && !this.gathering.some(other => this.same(item, other))) {
       this.gathering.push(item);
       return;
     }
     const items = [item];
     this.gathering = items;
     queueMicrotask(() => {
-      this.gathering = null;
+      if (this.gathering === items) {
+        this.gathering = null;
+      }
       this.last = this.last.then(() => this.send(items));
     });
   }

@@ -85,7 +85,10 @@ export class ServerCellExecutor implements INotebookCellExecutor {
   private queueOf(notebook: INotebookModel): BatchQueue<Request> {
     let queue = this.queues.get(notebook);
     if (!queue) {
-      queue = new BatchQueue(requests => this.start(requests));
+      queue = new BatchQueue(
+        requests => this.start(requests),
+        (one, other) => one.cell === other.cell
+      );
       this.queues.set(notebook, queue);
     }
     return queue;

@@ -45,3 +45,22 @@ test('a batch waits until the one before it was answered', async () => {
   await tick();
   assert.deepEqual(sent, [['first'], ['second', 'second too'], ['third']]);
 });
+
+test('what must not travel twice begins the next batch', async () => {
+  const sent: string[][] = [];
+  const queue = new BatchQueue<string>(
+    items => {
+      sent.push(items);
+      return Promise.resolve();
+    },
+    (one, other) => one === other
+  );
+  for (const cell of ['a', 'b', 'a', 'c']) {
+    queue.add(cell);
+  }
+  await tick();
+  assert.deepEqual(sent, [
+    ['a', 'b'],
+    ['a', 'c']
+  ]);
+});
