@@ -93,6 +93,12 @@ class Scene:
     def flush(self, cell_id: CellId) -> None:
         self._apply(cell_id, self.reducers[cell_id])
 
+    def flush_all(self) -> None:
+        """Everything of all runs, in one transaction."""
+        runs = [(A, self.earlier[A]), (A, self.reducers[A]), (B, self.earlier[B]), (B, self.reducers[B])]
+        taken = [(cell_id, reducer.take()) for cell_id, reducer in runs]
+        self.write(lambda: [self.notebook.apply(*each) for each in taken])
+
     def late(self, cell_id: CellId, msg: Message) -> None:
         """Something still comes from the run before."""
         self.earlier[cell_id].feed(msg)
@@ -263,6 +269,8 @@ _steps = st.one_of(
     st.tuples(st.just("feed"), st.sampled_from([A, A, B]), messages),
     st.tuples(st.just("late"), st.sampled_from([A, A, B]), messages),
     st.tuples(st.sampled_from(["flush", "flush", "flush", "begin", "clear"]), st.sampled_from([A, A, B])),
+    st.tuples(st.just("late, not yet"), st.sampled_from([A, A, B]), messages),
+    st.just(("flush all",)),
     st.just(("catch up",)),
 )
 
@@ -279,6 +287,10 @@ def test_any_runs_flushed_anywhere(tabs: LiveTabs, steps: list[tuple[Any, ...]])
                 scene.flush(cell_id)
             case ("late", cell_id, msg):
                 scene.late(cell_id, msg)
+            case ("late, not yet", cell_id, msg):
+                scene.earlier[cell_id].feed(msg)
+            case ("flush all",):
+                scene.flush_all()
             case ("begin", cell_id):
                 scene.begin(cell_id)
             case ("clear", cell_id):

@@ -17,7 +17,7 @@ class ClearOutputs:
 
 @dataclass(frozen=True, slots=True)
 class EditTail:
-    """Take away ``erase``, with which the text of the last output ends, a stream called ``name``; then append.
+    """The last output is a stream called ``name``, its text ends with ``erase``: take that away, then append.
 
     The name is there for the case that somebody else removed the output meanwhile: what is appended then
     becomes an output of its own.

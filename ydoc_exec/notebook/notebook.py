@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from jupyter_ydoc import YNotebook
 from pycrdt import Array, Map
+from typing_extensions import assert_never
 
 from ydoc_exec.errors import CellNotFound
 from ydoc_exec.ids import CellId
@@ -64,8 +65,8 @@ class Notebook:
         tags = metadata.get("tags") if metadata is not None else None
         return CellView(
             cell_id=cell_id,
-            cell_type=cell["cell_type"],
-            source=str(cell["source"]),
+            cell_type=str(cell.get("cell_type", "")),
+            source=str(cell.get("source", "")),
             tags=tuple(str(tag) for tag in tags) if isinstance(tags, (list, Array)) else (),
         )
 
@@ -119,9 +120,9 @@ class Notebook:
     def apply(self, cell_id: CellId, edits: Sequence[Edit]) -> bool:
         """Carry out edits of the cell's outputs, in order.
 
-        Any edits go together, but a transaction must contain no other ``apply``: open tabs would not
-        understand a second one (see ``output_change.py``). ``False`` if the cell is gone or not a code cell;
-        what concerns outputs of other cells is done all the same.
+        Any edits go together, whatever open tabs can understand of one transaction (``output_change.py``).
+        ``False`` if the cell is gone or not a code cell; what concerns outputs of other cells is done all
+        the same.
         """
         changes: dict[CellId, OutputChange] = {}
         own = self._change(changes, cell_id)
@@ -142,7 +143,7 @@ class Notebook:
                     if own is not None:
                         own.append(output, display_id)
                 case _:
-                    raise AssertionError(f"not an edit: {edit!r}")
+                    assert_never(edit)
         for changed_id, change in changes.items():
             change.write()
             if any(change.display_ids):

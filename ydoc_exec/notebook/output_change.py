@@ -9,8 +9,8 @@ if they have the same name. So:
 1. new outputs are put at the end, then old ones are deleted from some position up to the old end;
 2. text is edited only in the last output, only at its end, and only if that output stays;
 3. what is new is written before the old is deleted, so that the event reads retain, delete, insert, whoever
-   orders an insertion beside a deletion (pycrdt 0.14.13 puts one at the end behind what was deleted there, and
-   so keeps this true of several transactions in one update);
+   orders an insertion beside a deletion (pycrdt 0.14.13 puts one at the end behind what was deleted there,
+   and so keeps this true of several changes in one transaction or update);
 4. two streams of one name never follow each other.
 
 ``tests/notebook/test_live_tab.py`` holds this against the real front end.
@@ -29,7 +29,7 @@ from ydoc_exec.notebook.shareable import shareable
 class OutputChange:
     """Edits of one cell's outputs, gathered first and written then.
 
-    There must be no more than one in a transaction for a cell. Nothing is written before ``write``.
+    Nothing is written before ``write``.
     """
 
     def __init__(self, outputs: Array[Any], display_ids: Sequence[str | None]) -> None:
