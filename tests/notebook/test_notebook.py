@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 import nbformat
@@ -231,9 +232,12 @@ def test_apply(written: Written, batches: list[list[Edit]], outputs: list[Output
 
 
 def test_a_kernel_may_send_what_no_document_can_hold(written: Written) -> None:
-    data = {"application/json": [2**53, 2**53 + 1, 2**70, 10**400, True, 1.5, None], "text/plain": "\udc80"}
+    data = {
+        "application/json": [2**53, 2**53 + 1, 2**70, 10**400, True, 1.5, None, inf],
+        "text/plain": "\udc80",
+    }
     written.apply(new({"output_type": "display_data", "data": data, "metadata": {"\ud800": {}}}, "x"))
-    expected = [2**53, 2**53, 2**70, str(10**400), True, 1.5, None]
+    expected = [2**53, 2**53, 2**70, str(10**400), True, 1.5, None, "inf"]
     assert written.outputs() == [
         {
             "output_type": "display_data",
