@@ -42,14 +42,14 @@ make_environment() {
         fi
     done
     need_node
-    if [ ! -x .venv/bin/pip ]; then
+    if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
         echo "Making .venv"
         rm -rf .venv
         python3 -m venv .venv ||
             die "No virtual environment could be made. On Debian and Ubuntu: apt-get install python3-venv"
     fi
     echo "Installing into .venv and building the front end. The first time takes a few minutes."
-    .venv/bin/pip install --quiet --disable-pip-version-check "$@"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check "$@"
     echo "$now" >".venv/$stamp"
 }
 
