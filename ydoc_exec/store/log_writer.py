@@ -256,6 +256,8 @@ class LogWriter:
     def _pause(self) -> float:
         if self._retry:
             return self._retry
+        if self._flushes or self._stopping:
+            return 0.0  # someone waits, perhaps for a step that took the place of another meanwhile
         return max(0.0, self._waiting[0].time + self._delay - monotonic())
 
     async def _write_waiting(self) -> None:

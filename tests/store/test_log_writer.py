@@ -1,0 +1,618 @@
+"""The writer in front of logs that are slow, that fail, and that lose a history."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic, sleep
+from types import TracebackType
+
+import anyio
+import pytest
+from anyio import CancelScope, Event, create_task_group, fail_after
+from anyio.lowlevel import checkpoint
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ydoc_exec.errors import UpdateLogError
+from ydoc_exec.ids import Lineage, RoomId
+from ydoc_exec.store import log_writer
+from ydoc_exec.store.log_writer import LogWriter
+from ydoc_exec.store.memory_update_log import MemoryUpdateLog
+from ydoc_exec.store.sqlite_update_log import SqliteUpdateLog
+from ydoc_exec.store.update_log import History, UpdateLog
+
+pytestmark = pytest.mark.anyio
+
+A = RoomId("json", "notebook", "a")
+B = RoomId("json", "notebook", "b")
+C = RoomId("json", "notebook", "c")
+L = Lineage("lineage")
+NEVER = 3600.0
+FULL = UpdateLogError("write", "the disk is full")
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class ScriptedLog:
+    """A log in memory that says what it did, and does it when and as the test wants."""
+
+    def __init__(self) -> None:
+        self.memory = MemoryUpdateLog()
+        self.calls: list[object] = []
+        self.error: UpdateLogError | None = None
+        self.gate: Event | None = None
+        self.entered = Event()
+        self.failed = 0
+
+    async def _do(self, call: object) -> None:
+        self.entered.set()
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.error is not None:
+            self.failed += 1
+            raise self.error
+        self.calls.append(call)
+
+    async def __aenter__(self) -> ScriptedLog:
+        await self.memory.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.memory.__aexit__(exc_type, exc_value, traceback)
+
+    async def read(self, room: RoomId) -> History | None:
+        return await self.memory.read(room)
+
+    async def lineage(self, room: RoomId) -> Lineage | None:
+        return await self.memory.lineage(room)
+
+    async def size(self, room: RoomId) -> int:
+        return await self.memory.size(room)
+
+    async def begin(self, room: RoomId, lineage: Lineage, snapshot: bytes, base: str | None) -> None:
+        await self._do(("begin", room, snapshot))
+        await self.memory.begin(room, lineage, snapshot, base)
+
+    async def append(self, batch: Sequence[tuple[RoomId, bytes]]) -> None:
+        await self._do(list(batch))
+        await self.memory.append(batch)
+
+    async def set_base(self, room: RoomId, base: str) -> None:
+        await self._do(("set_base", room, base))
+        await self.memory.set_base(room, base)
+
+    async def compact(self, room: RoomId, snapshot: bytes) -> None:
+        await self._do(("compact", room, snapshot))
+        await self.memory.compact(room, snapshot)
+
+    async def forget(self, room: RoomId) -> None:
+        await self._do(("forget", room))
+        await self.memory.forget(room)
+
+
+@dataclass
+class Degraded:
+    """What the writer said of the log."""
+
+    said: list[UpdateLogError | None] = field(default_factory=list)
+    changed: Event = field(default_factory=Event)
+
+    def __call__(self, error: UpdateLogError | None) -> None:
+        self.said.append(error)
+        self.changed.set()
+
+    async def next(self) -> UpdateLogError | None:
+        with fail_after(30):
+            await self.changed.wait()
+        self.changed = Event()
+        return self.said[-1]
+
+
+@asynccontextmanager
+async def running(
+    log: UpdateLog, delay: float = NEVER, limit_bytes: int = log_writer.LIMIT_BYTES
+) -> AsyncIterator[tuple[LogWriter, Degraded]]:
+    degraded = Degraded()
+    writer = LogWriter(log, delay, degraded, limit_bytes)
+    async with create_task_group() as tasks:
+        await tasks.start(writer.run)
+        yield writer, degraded
+        tasks.cancel_scope.cancel()
+
+
+async def test_updates_are_written_together() -> None:
+    async with ScriptedLog() as log, running(log) as (writer, degraded):
+        writer.begin(A, L, b"a", None)
+        writer.begin(B, L, b"b", None)
+        for i in range(100):
+            writer.put(A, b"%d" % i)
+            writer.put(B, b"%d" % -i)
+        await writer.flush()
+        assert log.calls[2:] == [
+            [(room, b"%d" % number) for i in range(100) for room, number in ((A, i), (B, -i))]
+        ]
+        assert degraded.said == []
+
+
+async def test_without_a_flush_the_delay_decides(tmp_path: Path) -> None:
+    async with ScriptedLog() as log, running(log, delay=0.01) as (writer, _):
+        for i in range(3):
+            log.entered = Event()
+            before = monotonic()
+            if not i:
+                writer.begin(A, L, b"", None)
+            writer.put(A, b"%d" % i)
+            with fail_after(30):
+                await log.entered.wait()
+            assert monotonic() - before >= 0.009
+        await writer.flush()
+        assert await log.read(A) == History(L, [b"", b"0", b"1", b"2"], None)
+
+
+async def test_flush_returns_when_it_is_written() -> None:
+    async with ScriptedLog() as log, running(log) as (writer, _):
+        await writer.flush()
+        writer.begin(A, L, b"", None)
+        await writer.flush()
+        writer.put(A, b"1")
+        log.gate = Event()
+        log.entered = Event()
+        flushed = False
+
+        async def flush() -> None:
+            nonlocal flushed
+            await writer.flush(A)
+            flushed = True
+
+        async with create_task_group() as tasks:
+            tasks.start_soon(flush)
+            await log.entered.wait()
+            writer.put(A, b"2")
+            for _ in range(10):
+                await checkpoint()
+            assert not flushed
+            log.gate.set()
+        assert await log.read(A) == History(L, [b"", b"1"], None)
+        await writer.flush()
+        assert await log.read(A) == History(L, [b"", b"1", b"2"], None)
+
+
+async def test_flush_of_one_room_does_not_wait_for_another() -> None:
+    async with ScriptedLog() as log, running(log) as (writer, _):
+        log.error = FULL
+        writer.begin(A, L, b"", None)
+        await writer.flush(B)
+        with pytest.raises(UpdateLogError):
+            await writer.flush(A)
+        await writer.flush(B)
+
+
+async def test_without_a_task_nothing_is_promised() -> None:
+    async with ScriptedLog() as log:
+        writer = LogWriter(log, NEVER, Degraded())
+        await writer.flush()
+        writer.begin(A, L, b"", None)
+        with pytest.raises(UpdateLogError, match="not running"):
+            await writer.flush()
+        with fail_after(30):
+            async with create_task_group() as tasks:
+                await tasks.start(writer.run)
+                await writer.flush()
+                tasks.cancel_scope.cancel()
+        assert await log.read(A) == History(L, [b""], None)
+
+
+async def test_a_slow_log_does_not_delay_put() -> None:
+    """While one write hangs, thousands of updates are taken; they are written with the next."""
+    async with ScriptedLog() as log, running(log, delay=0.0) as (writer, _):
+        writer.begin(A, L, b"", None)
+        await writer.flush()
+        log.gate, log.entered = Event(), Event()
+        writer.put(A, b"first")
+        await log.entered.wait()
+        before = monotonic()
+        for i in range(10_000):
+            writer.put(A, b"%d" % i)
+        assert monotonic() - before < 0.5
+        log.gate.set()
+        await writer.flush()
+        assert log.calls[1:] == [[(A, b"first")], [(A, b"%d" % i) for i in range(10_000)]]
+
+
+async def test_a_slow_disk_does_not_delay_put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same with a thread that blocks for half a second in every write."""
+    log = SqliteUpdateLog(tmp_path / "log.db")
+    work = log._work
+
+    def slow(what: str, call: object) -> object:
+        sleep(0.5)
+        return work(what, call)  # type: ignore[arg-type]
+
+    async with log, running(log, delay=0.0) as (writer, _):
+        writer.begin(A, L, b"", None)
+        await writer.flush()
+        monkeypatch.setattr(log, "_work", slow)
+        slowest = 0.0
+        for i in range(100):
+            before = monotonic()
+            writer.put(A, b"%d" % i)
+            await checkpoint()
+            slowest = max(slowest, monotonic() - before)
+        await writer.flush()
+        assert slowest < 0.25
+        assert await log.read(A) == History(L, [b"", *(b"%d" % i for i in range(100))], None)
+
+
+async def test_a_failing_log_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_writer, "_FIRST_RETRY", 0.001)
+    async with ScriptedLog() as log, running(log, delay=0.0) as (writer, degraded):
+        writer.begin(A, L, b"", None)
+        await writer.flush()
+        log.error = FULL
+        writer.put(A, b"1")
+        assert await degraded.next() is FULL
+        writer.put(A, b"2")
+        while log.failed < 5:
+            await checkpoint()
+        assert degraded.said == [FULL]
+        log.error = None
+        writer.put(A, b"3")
+        assert await degraded.next() is None
+        assert degraded.said == [FULL, None]
+        assert await log.read(A) == History(L, [b"", b"1", b"2", b"3"], None)
+        assert writer.broken == set()
+
+
+async def test_flush_raises_and_what_it_was_about_is_kept() -> None:
+    async with ScriptedLog() as log, running(log) as (writer, degraded):
+        writer.begin(A, L, b"", None)
+        writer.put(A, b"1")
+        log.error = FULL
+        for _ in range(3):
+            with pytest.raises(UpdateLogError, match="the disk is full"):
+                await writer.flush()
+        log.error = None
+        await writer.flush()
+        assert degraded.said == [FULL, None]
+        assert await log.read(A) == History(L, [b"", b"1"], None)
+
+
+async def test_too_much_waits() -> None:
+    """The room with the most gives up; its history stays a beginning, and the others lose nothing."""
+    async with ScriptedLog() as log, running(log, limit_bytes=100) as (writer, degraded):
+        for room in (A, B):
+            writer.begin(room, L, b"s", None)
+            writer.put(room, b"1")
+        await writer.flush()
+        log.error = FULL
+        writer.put(A, b"2" * 60)
+        writer.put(B, b"2" * 30)
+        with pytest.raises(UpdateLogError):
+            await writer.flush()
+        assert writer.broken == set()
+        writer.put(B, b"3" * 20)
+        assert writer.broken == {A}
+        writer.put(A, b"4")
+        writer.compact(A, b"ignored")
+        writer.set_base(A, "ignored: the log lacks what came before")
+        log.error = None
+        await writer.flush()
+        assert degraded.said == [FULL, None]
+        assert await log.read(A) == History(L, [b"s", b"1"], None)
+        assert await log.read(B) == History(L, [b"s", b"1", b"2" * 30, b"3" * 20], None)
+
+        writer.begin(A, L, b"s124", "base")
+        writer.put(A, b"5")
+        await writer.flush()
+        assert writer.broken == set()
+        assert await log.read(A) == History(L, [b"s124", b"5"], "base")
+
+
+async def test_too_much_waits_for_a_log_that_is_only_slow() -> None:
+    async with ScriptedLog() as log, running(log, 0.01, limit_bytes=100) as (writer, degraded):
+        writer.begin(A, Lineage("old"), b"old", None)
+        await writer.flush()
+        writer.begin(A, L, b"s", None)
+        writer.put(A, b"1" * 101)
+        assert writer.broken == {A}
+        error = await degraded.next()
+        assert degraded.said[0] is not None
+        assert "json:notebook:a" in str(degraded.said[0])
+        while error is not None:
+            error = await degraded.next()
+        assert len(degraded.said) == 2
+        assert await log.read(A) == History(L, [b"s"], None), "not the history before it"
+
+
+async def test_a_lost_history_breaks_only_its_room() -> None:
+    async with ScriptedLog() as log, running(log) as (writer, degraded):
+        writer.begin(A, L, b"a", None)
+        writer.begin(B, L, b"b", None)
+        await writer.flush()
+        await log.memory.forget(A)
+        for i in range(3):
+            writer.put(A, b"%d" % i)
+            writer.put(B, b"%d" % i)
+        writer.set_base(A, "base")
+        writer.compact(A, b"all")
+        await writer.flush(B)
+        assert writer.broken == {A}
+        assert [error is None for error in degraded.said] == [False, True]
+        assert await log.read(A) is None
+        assert await log.read(B) == History(L, [b"b", b"0", b"1", b"2"], None)
+        await writer.flush()
+
+
+async def test_flush_of_a_room_that_breaks_raises() -> None:
+    async with ScriptedLog() as log, running(log) as (writer, _):
+        writer.put(A, b"never begun")
+        with pytest.raises(UpdateLogError, match="no history of json:notebook:a"):
+            await writer.flush(A)
+        assert writer.broken == {A}
+        await writer.flush(A)
+
+
+async def test_a_room_begun_anew_while_its_updates_fail() -> None:
+    """The beginning takes the place of what is being written; the room is not broken."""
+    async with ScriptedLog() as log, running(log) as (writer, _):
+        writer.begin(B, L, b"b", None)
+        await writer.flush()
+        log.gate, log.entered = Event(), Event()
+        writer.put(A, b"never begun")
+        writer.put(B, b"1")
+        async with create_task_group() as tasks:
+            tasks.start_soon(writer.flush, B)
+            await log.entered.wait()
+            writer.begin(A, L, b"a", None)
+            writer.put(A, b"1")
+            log.gate.set()
+        await writer.flush()
+        assert writer.broken == set()
+        assert await log.read(A) == History(L, [b"a", b"1"], None)
+        assert await log.read(B) == History(L, [b"b", b"1"], None)
+
+
+async def test_a_snapshot_takes_the_place_of_what_was_put_before_it() -> None:
+    async with ScriptedLog() as log, running(log) as (writer, _):
+        writer.begin(A, L, b"a", None)
+        await writer.flush()
+        log.calls.clear()
+        writer.put(A, b"1")
+        writer.set_base(A, "base 1")
+        writer.put(B, b"of a room that has no history")
+        writer.put(A, b"2")
+        writer.compact(A, b"a12")
+        writer.put(A, b"3")
+        await writer.flush(A)
+        assert log.calls[1:] == [("compact", A, b"a12"), ("set_base", A, "base 1"), [(A, b"3")]]
+        assert await log.read(A) == History(L, [b"a12", b"3"], "base 1")
+
+
+async def test_a_snapshot_while_updates_are_being_written() -> None:
+    async with ScriptedLog() as log, running(log) as (writer, _):
+        writer.begin(A, L, b"a", None)
+        await writer.flush()
+        log.gate, log.entered = Event(), Event()
+        writer.put(A, b"1")
+        async with create_task_group() as tasks:
+            tasks.start_soon(writer.flush)
+            await log.entered.wait()
+            writer.compact(A, b"a1")
+            writer.put(A, b"2")
+            log.gate.set()
+        await writer.flush()
+        assert await log.read(A) == History(L, [b"a1", b"2"], None)
+
+
+async def test_flush_waits_for_the_snapshot_that_took_the_place() -> None:
+    async with ScriptedLog() as log, running(log) as (writer, _):
+        writer.begin(A, L, b"a", None)
+        await writer.flush()
+        first, second = Event(), Event()
+        log.gate, log.entered = first, Event()
+        writer.put(A, b"1")
+        flushed = Event()
+
+        async def flush() -> None:
+            await writer.flush(A)
+            flushed.set()
+
+        async with create_task_group() as tasks:
+            tasks.start_soon(flush)
+            await log.entered.wait()
+            writer.compact(A, b"a1")
+            log.gate, log.entered = second, Event()
+            first.set()
+            await log.entered.wait()
+            assert await log.read(A) == History(L, [b"a", b"1"], None)
+            assert not flushed.is_set()
+            second.set()
+        assert await log.read(A) == History(L, [b"a1"], None)
+
+
+async def test_a_forgotten_room() -> None:
+    async with ScriptedLog() as log, running(log) as (writer, degraded):
+        writer.begin(A, L, b"a", None)
+        writer.put(A, b"1")
+        writer.forget(A)
+        writer.put(A, b"late")
+        writer.set_base(A, "late")
+        writer.compact(A, b"late")
+        await writer.flush()
+        assert log.calls == [("forget", A)]
+        assert writer.broken == set()
+        assert degraded.said == []
+        writer.begin(A, L, b"again", None)
+        writer.put(A, b"2")
+        await writer.flush()
+        assert await log.read(A) == History(L, [b"again", b"2"], None)
+
+
+async def test_the_end_writes_what_waits() -> None:
+    async with ScriptedLog() as log:
+        async with running(log) as (writer, _):
+            writer.begin(A, L, b"a", None)
+            writer.put(A, b"1")
+        assert await log.read(A) == History(L, [b"a", b"1"], None)
+        writer.put(A, b"after the end")
+        assert await log.size(A) == 2
+
+
+async def test_the_end_in_the_middle_of_a_write_writes_nothing_twice() -> None:
+    async with ScriptedLog() as log:
+        async with create_task_group() as tasks:
+            writer = LogWriter(log, 0.0, Degraded())
+            await tasks.start(writer.run)
+            writer.begin(A, L, b"a", None)
+            await writer.flush()
+            log.gate, log.entered = Event(), Event()
+            writer.put(A, b"1")
+            await log.entered.wait()
+            writer.put(A, b"2")
+            tasks.cancel_scope.cancel()
+            with CancelScope(shield=True):
+                for _ in range(10):
+                    await checkpoint()
+                log.gate.set()
+        assert await log.read(A) == History(L, [b"a", b"1", b"2"], None)
+
+
+async def test_the_end_does_not_wait_for_ever(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(log_writer, "_FINAL_FLUSH", 0.05)
+    with fail_after(30):
+        async with ScriptedLog() as log, create_task_group() as others, running(log) as (writer, _):
+
+            async def flush() -> None:
+                with pytest.raises(UpdateLogError, match="stopped"):
+                    await writer.flush()
+
+            log.gate = Event()  # nobody will ever set it
+            writer.begin(A, L, b"a", None)
+            others.start_soon(flush)
+            await log.entered.wait()
+    assert ["json:notebook:a" in record.getMessage() for record in caplog.records] == [True]
+
+
+async def test_a_log_that_works_again_just_before_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with ScriptedLog() as log:
+        async with running(log, delay=0.0) as (writer, degraded):
+            log.error = FULL
+            writer.begin(A, L, b"a", None)
+            assert await degraded.next() is FULL
+            log.error = None
+        assert await log.read(A) == History(L, [b"a"], None)
+
+
+async def test_a_listener_that_fails(caplog: pytest.LogCaptureFixture) -> None:
+    def listen(error: UpdateLogError | None) -> None:
+        raise RuntimeError("a mistake")
+
+    async with ScriptedLog() as log, create_task_group() as tasks:
+        writer = LogWriter(log, NEVER, listen)
+        await tasks.start(writer.run)
+        log.error = FULL
+        writer.begin(A, L, b"a", None)
+        with pytest.raises(UpdateLogError):
+            await writer.flush()
+        log.error = None
+        await writer.flush()
+        assert await log.read(A) == History(L, [b"a"], None)
+        tasks.cancel_scope.cancel()
+    assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
+
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["put", "put", "put", "begin", "compact", "set_base", "forget", "wait", "flush", "fail"]
+        ),
+        st.sampled_from([A, B]),
+    ),
+    min_size=5,
+    max_size=60,
+)
+
+
+@settings(max_examples=500)
+@given(steps=steps)
+def test_whatever_happens_the_log_has_what_was_put(steps: list[tuple[str, RoomId]]) -> None:
+    anyio.run(act_and_compare, steps)
+
+
+class CheckedLog(ScriptedLog):
+    """Every update is a number, a snapshot is "up to" a number, and a base is the number of the update before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failures = 0
+
+    async def _do(self, call: object) -> None:
+        await checkpoint()
+        await checkpoint()
+        if self.failures:
+            self.failures -= 1
+            raise FULL
+        for history in self.memory._histories.values():
+            numbers = [int(update) for update in history.updates]
+            assert numbers == list(range(numbers[0], numbers[-1] + 1)), "in order and without a gap"
+            assert int(history.base or 0) <= numbers[-1], "no base without what came before it"
+
+
+async def act_and_compare(steps: list[tuple[str, RoomId]]) -> None:
+    expected: dict[RoomId, History] = {}
+    number = 0
+    log = CheckedLog()
+    async with log:
+        async with running(log, delay=0.0) as (writer, _):
+            for kind, room in steps:
+                history = expected.get(room)
+                if kind == "begin":
+                    writer.begin(room, L, b"%d" % number, str(number))
+                    expected[room] = History(L, [b"%d" % number], str(number))
+                elif kind == "wait":
+                    await checkpoint()
+                elif kind == "fail":
+                    log.failures += 1
+                elif kind == "flush":
+                    try:
+                        await writer.flush()
+                    except UpdateLogError:
+                        continue
+                    for known, history in expected.items():
+                        assert await log.read(known) == history
+                elif kind == "forget":
+                    writer.forget(room)
+                    expected.pop(room, None)
+                elif history is None:
+                    continue
+                elif kind == "put":
+                    # Of both rooms, so that the numbers of each have no gap.
+                    number += 1
+                    for known, history in expected.items():
+                        writer.put(known, b"%d" % number)
+                        history.updates.append(b"%d" % number)
+                elif kind == "compact":
+                    writer.compact(room, b"%d" % number)
+                    history.updates[:] = [b"%d" % number]
+                elif kind == "set_base":
+                    writer.set_base(room, str(number))
+                    expected[room] = History(L, history.updates, str(number))
+            log.failures = 0
+            await writer.flush()
+            assert writer.broken == set()
+        for room in (A, B):
+            assert await log.read(room) == expected.get(room)
