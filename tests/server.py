@@ -24,6 +24,7 @@ from urllib.parse import quote
 import anyio
 import httpx
 import nbformat
+import psutil
 
 T = TypeVar("T")
 
@@ -232,14 +233,11 @@ class LabServer:
 
     def _end_kernels(self) -> None:
         """End the kernels that a killed server left behind: they name its runtime directory."""
-        listing = subprocess.run(
-            ["ps", "-axww", "-o", "pid=,args="], capture_output=True, text=True, check=True
-        )
-        for line in listing.stdout.splitlines():
-            pid, _, command = line.strip().partition(" ")
-            if f"{self._runtime}{os.sep}kernel-" in command:
-                with suppress(ProcessLookupError):
-                    os.kill(int(pid), signal.SIGKILL)
+        connection_file = f"{self._runtime}{os.sep}kernel-"
+        for process in psutil.process_iter(["cmdline"]):
+            if any(word.startswith(connection_file) for word in process.info["cmdline"] or ()):
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
 
 
 def code_cell(source: str) -> dict[str, Any]:

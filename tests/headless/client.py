@@ -127,9 +127,11 @@ class RoomClient:
                 connect(self.room_url(self.document_id, self.session_id), max_size=None)
             )
             self._socket = socket
+            sending, outgoing = anyio.create_memory_object_stream[bytes](float("inf"))
+            self._outgoing = stack.enter_context(sending)
+            stack.enter_context(outgoing)
             group = await stack.enter_async_context(anyio.create_task_group())
             stack.callback(group.cancel_scope.cancel)
-            self._outgoing, outgoing = anyio.create_memory_object_stream[bytes](float("inf"))
             group.start_soon(self._read, socket)
             group.start_soon(self._write, socket, outgoing)
             group.start_soon(self._repeat_presence)
