@@ -146,7 +146,7 @@ async def test_updates_are_written_together() -> None:
         assert degraded.said == []
 
 
-async def test_without_a_flush_the_delay_decides(tmp_path: Path) -> None:
+async def test_without_a_flush_the_delay_decides() -> None:
     async with ScriptedLog() as log, running(log, delay=0.01) as (writer, _):
         for i in range(3):
             log.entered = Event()
@@ -197,6 +197,7 @@ async def test_flush_of_one_room_does_not_wait_for_another() -> None:
         with pytest.raises(UpdateLogError):
             await writer.flush(A)
         await writer.flush(B)
+        log.error = None
 
 
 async def test_without_a_task_nothing_is_promised() -> None:
@@ -507,7 +508,7 @@ async def test_the_end_does_not_wait_for_ever(
     assert ["json:notebook:a" in record.getMessage() for record in caplog.records] == [True]
 
 
-async def test_a_log_that_works_again_just_before_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_log_that_works_again_just_before_the_end() -> None:
     async with ScriptedLog() as log:
         async with running(log, delay=0.0) as (writer, degraded):
             log.error = FULL
