@@ -8,11 +8,12 @@ it got first.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -44,6 +45,7 @@ from tests.server import LabServer, stream_text
 T = TypeVar("T")
 
 RAW = 2
+LIVE = ("queued", "running", "input")
 TIMEOUT = 30.0
 AWARENESS_PERIOD = 15.0
 """``y-protocols`` repeats a client's presence so often."""
@@ -91,14 +93,13 @@ class RoomClient:
         """Every frame of this connection and when it came, on the clock of ``time.monotonic``."""
         self.updates_received = 0
         self.closed: RoomClosed | None = None
-        self._socket: ClientConnection | None = None
         self._synced = anyio.Event()
         self._changed = anyio.Event()
         self._replies: dict[object, dict[str, Any]] = {}
         self._saves = 0
         self._applying = False
         self._outgoing: MemoryObjectSendStream[bytes] | None = None
-        self._connection: AsyncExitStack | None = None
+        self._connection: asyncio.Task[None] | None = None
         self._http = httpx.AsyncClient(
             base_url=server.url, headers={"Authorization": f"token {server.token}"}, timeout=TIMEOUT
         )
@@ -122,22 +123,14 @@ class RoomClient:
         self._synced = anyio.Event()
         self.closed = None
         self.received = []
-        async with AsyncExitStack() as stack:
-            socket = await stack.enter_async_context(
-                connect(self.room_url(self.document_id, self.session_id), max_size=None)
-            )
-            self._socket = socket
-            sending, outgoing = anyio.create_memory_object_stream[bytes](float("inf"))
-            self._outgoing = stack.enter_context(sending)
-            stack.enter_context(outgoing)
-            group = await stack.enter_async_context(anyio.create_task_group())
-            stack.callback(group.cancel_scope.cancel)
-            group.start_soon(self._read, socket)
-            group.start_soon(self._write, socket, outgoing)
-            group.start_soon(self._repeat_presence)
-            self.send(create_sync_message(self.doc))
-            self.send_presence()
-            self._connection = stack.pop_all()
+        connected = anyio.Event()
+        self._connection = asyncio.create_task(self._converse(connected))
+        waiting = asyncio.create_task(connected.wait())
+        await asyncio.wait((self._connection, waiting), return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if not connected.is_set():
+            connection, self._connection = self._connection, None
+            await connection  # raises what went wrong
         with anyio.fail_after(TIMEOUT):
             await self._until(self._synced.is_set)
 
@@ -147,8 +140,10 @@ class RoomClient:
             return
         connection, self._connection = self._connection, None
         self._outgoing = None
-        self._socket = None
-        await connection.aclose()
+        connection.cancel()
+        await asyncio.wait((connection,))
+        if not connection.cancelled():
+            connection.result()
 
     async def reconnect(self) -> None:
         """Come back with the document as it is here."""
@@ -230,6 +225,15 @@ class RoomClient:
     def execution(self) -> dict[str, Any]:
         """What is live: the kernel and the runs."""
         return self.doc.get("execution", type=Map).to_py() or {}
+
+    @property
+    def live_runs(self) -> dict[str, str]:
+        """The cells that wait or run, and which of it.
+
+        A run that has ended is there for one more change, which says how it ended.
+        """
+        runs = self.execution.get("runs", {})
+        return {cell: run["state"] for cell, run in runs.items() if run["state"] in LIVE}
 
     @property
     def state(self) -> dict[str, Any]:
@@ -357,6 +361,23 @@ class RoomClient:
         self.document_id = f"{session['format']}:{session['type']}:{session['fileId']}"
         if self.session_id is None:
             self.session_id = session["sessionId"]
+
+    async def _converse(self, connected: anyio.Event) -> None:
+        """One connection, in a task of its own: clients come and go in any order."""
+        sending, outgoing = anyio.create_memory_object_stream[bytes](float("inf"))
+        async with (
+            connect(self.room_url(self.document_id, self.session_id), max_size=None) as socket,
+            sending,
+            outgoing,
+            anyio.create_task_group() as group,
+        ):
+            self._outgoing = sending
+            group.start_soon(self._read, socket)
+            group.start_soon(self._write, socket, outgoing)
+            group.start_soon(self._repeat_presence)
+            self.send(create_sync_message(self.doc))
+            self.send_presence()
+            connected.set()
 
     async def _read(self, socket: ClientConnection) -> None:
         try:

@@ -74,12 +74,12 @@ async def come_back(server: LabServer, old: RoomClient, fresh_first: bool) -> di
 
 
 @fresh_first
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 async def test_killed_while_somebody_types(server: LabServer, fresh_first: bool, seed: int) -> None:
     server.write_notebook("a.ipynb", "", "x = 1", "y = 2")
     sightings = Sightings()
     words = 0
-    until = time.monotonic() + 1 + random.Random(seed).uniform(0, 2)
+    until = time.monotonic() + 1.5 + random.Random(seed).uniform(0, 2)
     async with RoomClient(server, "a.ipynb") as old:
         while time.monotonic() < until:
             old.type_into(0, f"word{words} ")
@@ -110,11 +110,11 @@ async def test_killed_while_somebody_types(server: LabServer, fresh_first: bool,
 
 
 @fresh_first
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 async def test_killed_while_a_cell_runs(server: LabServer, fresh_first: bool, seed: int) -> None:
     server.write_notebook("a.ipynb", PRINTS, "print('waits')", "z = 3")
     sightings = Sightings()
-    seconds = 1.5 + random.Random(seed).uniform(0, 2)
+    seconds = 2 + random.Random(seed).uniform(0, 2)
     async with RoomClient(server, "a.ipynb") as old:
         kernel = await old.start_kernel()
         await old.execute(kernel, [0, 1])
@@ -132,7 +132,7 @@ async def test_killed_while_a_cell_runs(server: LabServer, fresh_first: bool, se
 
         seen = await come_back(server, old, fresh_first)
         await old.wait(lambda: old.markers() == ["idle"] * 3)  # the kernel died with the server
-        assert old.execution.get("runs", {}) == {}
+        assert old.live_runs == {}
         assert_not_doubled(old, 3)
         assert old.sources() == [PRINTS, "print('waits')", "z = 3"]
         lines = old.lines(0)

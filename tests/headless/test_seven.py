@@ -50,7 +50,7 @@ async def test_1_coming_back_in_the_middle_of_a_run(server: LabServer) -> None:
         await second.wait(lambda: second.marker(0) == "idle")
         assert second.lines(0) == TWENTY_SECONDS_LINES
         assert second.count(0) == 1
-        assert second.execution["runs"] == {}
+        await second.wait(lambda: second.execution["runs"] == {})
         assert (await second.run(kernel, run))["state"] == "ok"
 
 
@@ -88,9 +88,8 @@ async def test_3_the_cells_of_one_gesture_run_in_its_order(server: LabServer) ->
 
     async with RoomClient(server, "a.ipynb") as second:
         assert second.markers() == ["idle"] + ["running"] * 4
-        runs = second.execution["runs"]
-        waiting = [runs[second.cell_id(index)]["state"] for index in range(1, 5)]
-        assert waiting == ["running", "queued", "queued", "queued"]
+        states = ["running", "queued", "queued", "queued"]
+        assert second.live_runs == {second.cell_id(index + 1): state for index, state in enumerate(states)}
         await second.wait(lambda: "running" not in second.markers())
         assert second.counts() == [1, 2, 3, 4, 5]
         assert [second.lines(n)[0] for n in range(5)] == [str(list(range(n + 1))) for n in range(5)]
@@ -187,7 +186,7 @@ async def test_7_an_error_stops_the_cells_after_it(server: LabServer) -> None:
         [error] = client.cells[1]["outputs"]
         assert (error["output_type"], error["ename"]) == ("error", "ZeroDivisionError")
         assert client.cells[2]["outputs"] == []
-        assert client.execution["runs"] == {}
+        await client.wait(lambda: client.execution["runs"] == {})
         states = [(await client.run(kernel, run))["state"] for run in runs]
         assert states == ["ok", "error", "aborted"]
 
