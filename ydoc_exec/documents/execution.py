@@ -46,13 +46,15 @@ class Execution:
         Raises ``KernelNotFound``, ``DocumentNotFound``, ``CellNotFound``, ``NotACodeCell``,
         ``BarrierNotReached``, ``BadRoomId`` or ``LoadFailed``, and has changed nothing then.
         """
-        self._runners.check(request.kernel)
+        await self._runners.get(request.kernel)  # refuse early
         async with self._documents.open(request.room) as document:
             notebook, target = document.notebook, document.target
             if notebook is None or target is None:
                 raise BadRoomId(str(request.room), "it is no notebook and has no cells")
             if request.after is not None:
                 await document.room.barrier(request.after, self._settings.barrier_timeout)
+            # Again, because the kernel may have been restarted meanwhile, which ends its runner.
+            runner = await self._runners.get(request.kernel)
             # From here on nothing waits: the text that is read now is the text that runs.
             runs: list[Run] = []
             for cell_id in request.cells:
@@ -74,6 +76,5 @@ class Execution:
                         stop_on_error=request.stop_on_error and "raises-exception" not in cell.tags,
                     )
                 )
-            runner = self._runners.get(request.kernel)
             runner.submit(runs, target)
             return runs

@@ -199,6 +199,8 @@ class OpenDocument:
     async def _read_log(self) -> History | None:
         """The recorded history, replayed into the document; None if there is none that can be used."""
         try:
+            # What is still to be written of an earlier life of this document comes first.
+            await self._writer.flush(self.room_id)
             history = await self._log.read(self.room_id)
         except UpdateLogError as error:
             logger.error("%s", error)
@@ -321,6 +323,6 @@ class OpenDocument:
         except SaveFailed as error:
             logger.error("%s", error)
         try:
-            await self._writer.flush()
+            await self._writer.flush(self.room_id)
         except UpdateLogError as error:
             logger.error("%s", error)

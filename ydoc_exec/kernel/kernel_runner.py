@@ -224,7 +224,8 @@ class KernelRunner:
             return
         if kind == "status":
             state = message["content"].get("execution_state")
-            if isinstance(state, str):
+            if isinstance(state, str) and message["parent_header"].get("msg_type") == "execute_request":
+                # A kernel is also "busy" with telling its version: nobody means that.
                 self._set_status(state)
             if state == "idle" and execution is not None:
                 self._post(WentIdle(execution.run.id))
@@ -287,6 +288,7 @@ class KernelRunner:
                     timeout=self._settings.kernel_timeout,
                 ) as link:
                     self._link = link
+                    self._set_status(getattr(self._manager, "execution_state", "idle"))
                     self._post(KernelReady())
                     await anyio.sleep_forever()
             except Exception as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import zmq.asyncio
+from anyio import Lock
 from anyio.abc import TaskGroup
 
 from ydoc_exec.errors import KernelNotFound
@@ -41,24 +42,21 @@ class KernelRunners:
         self._settings = settings
         self._runners: dict[KernelId, KernelRunner] = {}
         self._watched: set[KernelId] = set()
+        self._starting = Lock()
 
-    def get(self, kernel_id: KernelId) -> KernelRunner:
-        """The kernel's runner, made if there is none. Raises ``KernelNotFound``."""
+    async def get(self, kernel_id: KernelId) -> KernelRunner:
+        """The kernel's runner, started if there is none. Raises ``KernelNotFound``."""
         if kernel_id not in self._managers:
             raise KernelNotFound(kernel_id)
-        runner = self._runners.get(kernel_id)
-        if runner is None:
-            manager = self._managers.get_kernel(kernel_id)
-            runner = KernelRunner(kernel_id, manager, self._context, self._book, self._settings)
-            self._runners[kernel_id] = runner
-            self._tasks.start_soon(runner.run)
-            self._watch(kernel_id)
-        return runner
-
-    def check(self, kernel_id: KernelId) -> None:
-        """Raise ``KernelNotFound`` if there is no such kernel."""
-        if kernel_id not in self._managers:
-            raise KernelNotFound(kernel_id)
+        async with self._starting:
+            runner = self._runners.get(kernel_id)
+            if runner is None:
+                manager = self._managers.get_kernel(kernel_id)
+                runner = KernelRunner(kernel_id, manager, self._context, self._book, self._settings)
+                await self._tasks.start(runner.run)
+                self._runners[kernel_id] = runner
+                self._watch(kernel_id)
+            return runner
 
     def died(self, kernel_id: KernelId, reason: str) -> None:
         """The kernel's process ended and nobody wanted it."""
