@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import time
 
 import anyio
@@ -121,7 +122,7 @@ async def test_3_the_order_is_the_documents_even_if_requests_are_delayed(
         await route.continue_()
 
     page = await open_notebook(server, "a.ipynb")
-    await page.page.route("**/execute", delay)
+    await page.page.route(re.compile(r"/api/kernels/[^/]+/execute\b"), delay)
     if gesture == "Run All":
         await page.run_all()
     else:
