@@ -194,7 +194,7 @@ class NotebookPage:
         )
 
     async def save(self) -> None:
-        """Press Ctrl-S and wait until JupyterLab takes the notebook for saved."""
+        """Press Ctrl-S, with the focus in the notebook, and wait until JupyterLab takes it for saved."""
         await self.page.evaluate(WATCH_SAVES)
         await self.press("ControlOrMeta+s")
         await self.page.wait_for_function("() => window.saves.some(s => s === 'completed' || s === 'failed')")

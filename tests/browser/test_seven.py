@@ -231,6 +231,7 @@ async def test_6_nobody_is_there_for_most_of_a_long_run(
     await page.expect_kernel("busy")
     await page.expect_prompt(0, "[1]", timeout=40)
     assert (await page.cell(0)).lines == [f"line {i}" for i in range(90)]
+    await page.select(0)
     await page.save()
     [cell] = server.read_notebook("a.ipynb")["cells"]
     assert stream_text(cell).splitlines() == [f"line {i}" for i in range(90)]
