@@ -12,7 +12,7 @@ from traitlets import Float, Integer, Unicode
 
 from ydoc_exec.documents.collaboration import Collaboration
 from ydoc_exec.handlers.execute_handler import ExecuteHandler, RequestHandler
-from ydoc_exec.handlers.kernel_connection import saying_status
+from ydoc_exec.handlers.kernel_connection import ready_while_busy
 from ydoc_exec.handlers.room_handler import RoomHandler
 from ydoc_exec.handlers.session_handler import SessionHandler
 from ydoc_exec.ids import KernelId
@@ -116,7 +116,7 @@ class YdocExec(ExtensionApp):
         page_config["serverSideExecution"] = True
         page_config.setdefault("disableRTC", False)
         name = "kernel_websocket_connection_class"
-        self.settings[name] = saying_status(self._server.web_app.settings[name])
+        self.settings[name] = ready_while_busy(self._server.web_app.settings[name])
 
     def initialize_handlers(self) -> None:
         """The routes of the HTTP and websocket surface."""

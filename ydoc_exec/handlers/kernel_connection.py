@@ -1,9 +1,13 @@
-"""A kernel's websocket that says at once how the kernel is.
+"""A kernel's websocket that opens while the kernel is busy, and says at once how the kernel is.
 
-A tab that connects to a busy kernel learns nothing: status messages are published when they happen and not
-kept, and the kernel answers the tab's ``kernel_info_request`` only when it is free again. So JupyterLab shows
-"unknown" until the cell has ended, as long as that takes. The server has heard every status message; it says
-the last one to whoever connects.
+Jupyter Server's own does neither, because it expects the cells to come from the browser that connects:
+
+- Before it opens the first websocket of a kernel it asks for the kernel's info on the shell channel, where the
+  answer waits for the cell that is running. The page shows "connecting" until the cell has ended. Here the
+  question is also asked on the control channel, which a busy kernel answers.
+- A tab that connects to a busy kernel learns nothing: status messages are published when they happen and not
+  kept, and the kernel answers the tab's own ``kernel_info_request`` only when it is free again. JupyterLab shows
+  "unknown" until then. The server has heard every status message; here it says the last one to whoever connects.
 """
 
 from __future__ import annotations
@@ -18,16 +22,27 @@ from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebso
 V1_PROTOCOL = "v1.kernel.websocket.jupyter.org"
 
 
-def saying_status(connection: type[Any]) -> type[Any]:
-    """The same connection class, saying the kernel's state on connection.
+def ready_while_busy(connection: type[Any]) -> type[Any]:
+    """The same connection class, with what the head of this module says.
 
     A class that is not Jupyter Server's own (or derived from it) is left as it is.
     """
     if not issubclass(connection, ZMQChannelsWebsocketConnection):
         return connection
 
-    class StatusSayingConnection(connection):  # type: ignore[misc]
+    class ReadyWhileBusyConnection(connection):  # type: ignore[misc]
         """See the head of the module."""
+
+        control_question: Any = None
+
+        def request_kernel_info(self) -> Any:
+            """Ask on both channels; the first answer counts."""
+            answer = super().request_kernel_info()
+            if not answer.done():
+                self.control_question = self.multi_kernel_manager.connect_control(self.kernel_id)
+                self.control_question.on_recv(self._on_control_answer)
+                self.session.send(self.control_question, "kernel_info_request")
+            return answer
 
         def connect(self) -> Any:
             """Connect, and then say the state that the server knows of."""
@@ -35,6 +50,11 @@ def saying_status(connection: type[Any]) -> type[Any]:
             if connected is not None:
                 connected.add_done_callback(lambda _: self.say_status())
             return connected
+
+        def disconnect(self) -> None:
+            """Let go of the question that nobody waits for any more."""
+            self._end_question()
+            super().disconnect()
 
         def say_status(self) -> None:
             """Send a status message as the kernel would have, had it been asked."""
@@ -48,4 +68,16 @@ def saying_status(connection: type[Any]) -> type[Any]:
             else:
                 self.write_message(json.dumps({**message, "channel": "iopub"}, default=json_default))
 
-    return StatusSayingConnection
+        # Private
+
+        def _on_control_answer(self, message: Any) -> None:
+            self._end_question()
+            # It is the same message as on the shell channel, read and taken as that one.
+            self._handle_kernel_info_reply(message)
+
+        def _end_question(self) -> None:
+            if self.control_question is not None and not self.control_question.closed():
+                self.control_question.close()
+            self.control_question = None
+
+    return ReadyWhileBusyConnection

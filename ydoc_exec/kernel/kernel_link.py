@@ -72,6 +72,10 @@ class KernelManager(Protocol):
     def client_factory(self) -> Callable[..., KernelClient]: ...
     @property
     def kernel_name(self) -> str: ...
+    @property
+    def ready(self) -> Any: ...
+    def add_restart_callback(self, callback: Callable[[], None], event: str = ...) -> None: ...
+    def remove_restart_callback(self, callback: Callable[[], None], event: str = ...) -> None: ...
     def get_connection_info(self, session: bool = ...) -> Mapping[str, Any]: ...
 
 
@@ -114,13 +118,17 @@ class KernelLink:
             while True:
                 try:
                     message = await receive()
-                except ValueError as error:
-                    # jupyter_client's word for a message that is not signed with the kernel's key.
+                except (ValueError, TypeError, KeyError) as error:
+                    # jupyter_client's words for a message that is not signed with the kernel's key or is none.
                     logger.warning("A message of kernel %s was dropped: %s", kernel_id, error)
                     continue
                 if channel == "iopub":
                     heard.set()
-                deliver(channel, message)
+                try:
+                    deliver(channel, message)
+                except Exception:
+                    # One message that nobody understands is not the end of all others.
+                    logger.exception("A message of kernel %s was dropped", kernel_id)
 
         try:
             async with create_task_group() as tasks:

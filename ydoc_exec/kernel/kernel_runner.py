@@ -6,9 +6,11 @@ message does to the outputs. Here are the link, the timers, and who asked for wh
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -16,7 +18,7 @@ from typing import Any
 import anyio
 import zmq
 import zmq.asyncio
-from anyio import CancelScope, Event, create_task_group, sleep
+from anyio import CancelScope, Event, create_task_group, current_time, move_on_after, sleep
 from anyio.abc import TaskGroup, TaskStatus
 from typing_extensions import TypeVarTuple, Unpack
 
@@ -60,10 +62,17 @@ class Execution:
     reducer: OutputReducer = field(default_factory=OutputReducer)
     superseded: bool = False
     """The cell was run again: a new run owns it, and what this one still says is dropped."""
+    heard_at: float = 0.0
+    """When the last message of this run came (the event loop's clock)."""
 
 
 class KernelRunner:
-    """Runs cells on one kernel, one after the other, whoever watches."""
+    """Runs cells on one kernel, one after the other, whoever watches.
+
+    A kernel that is restarted keeps its id and is another process. ``jupyter_client`` makes a new future
+    (``ready``) for each, which tells them apart: what was sent to one process never ends in another, and what
+    was asked for while a new one was starting runs there.
+    """
 
     def __init__(
         self,
@@ -90,23 +99,43 @@ class KernelRunner:
         self._tasks: TaskGroup | None = None
         self._link: KernelLink | None = None
         self._link_scope: CancelScope | None = None
+        self._process: object | None = None
+        self._watched = False
+        self._why_closed = ""
         self._status = "starting"
         self._status_since = now()
 
+    @property
+    def closed(self) -> bool:
+        """Whether it runs nothing any more."""
+        return self._closed.is_set()
+
+    @property
+    def outdated(self) -> bool:
+        """Whether the kernel has become another process since this runner connected to it."""
+        return self._process is not None and self._process is not self._manager.ready
+
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Serve until ``close``. Runs that are then under way end as lost."""
-        async with create_task_group() as tasks:
-            self._tasks = tasks
-            tasks.start_soon(self._flush_regularly)
-            task_status.started()
-            await self._closed.wait()
-            tasks.cancel_scope.cancel()
+        try:
+            async with create_task_group() as tasks:
+                self._tasks = tasks
+                tasks.start_soon(self._flush_regularly)
+                task_status.started()
+                await self._closed.wait()
+                tasks.cancel_scope.cancel()
+        finally:
+            if self._watched:
+                self._manager.remove_restart_callback(self._on_restart, "restart")
+                self._manager.remove_restart_callback(self._on_dead, "dead")
 
     def submit(self, runs: Sequence[Run], target: RunTarget) -> None:
         """Take the runs of one gesture; they stay together and in order.
 
-        When it returns the runs are in the document, marked, and the first may have been sent.
+        When it returns the runs are in the document, marked, and the first may have been sent. What the
+        document raises is for the caller, and nothing is queued then.
         """
+        target.queued(runs)
         for run in runs:
             execution = Execution(run, target)
             older = self._by_cell.get((run.room, run.cell))
@@ -115,8 +144,8 @@ class KernelRunner:
             self._executions[run.id] = execution
             self._by_cell[run.room, run.cell] = execution
             self._book.add(run)
-        target.queued(runs)
-        target.kernel(self._kernel_entry())
+        with self._guarded():
+            target.kernel(self._kernel_entry())
         self._post(
             Submitted(tuple(Request(run.id, not run.source.strip(), run.stop_on_error) for run in runs))
         )
@@ -125,23 +154,46 @@ class KernelRunner:
         """Take queued runs out of the queue. Those that have started go on."""
         self._post(Cancelled(runs))
 
-    def lose(self, reason: str, *, died: bool) -> None:
-        """The kernel is not the one it was. ``reason`` is for people; ``died`` says nobody wanted it."""
-        current = self._executions.get(self._queue.current) if self._queue.current else None
-        if current is not None and died:
-            # Somebody will look at this cell and wonder; a restart that was asked for needs no words.
-            text = f"KernelDied: {reason}"
-            content = {"ename": "KernelDied", "evalue": reason, "traceback": [text]}
-            current.reducer.feed({"msg_type": "error", "content": content})
-        self._set_status("dead" if died else "restarting")
+    def lose(self, reason: str, *, said: bool) -> None:
+        """The kernel's process is gone; another one may take later runs.
+
+        ``reason`` is for people. ``said``: it is shown in the cell that somebody will look at and wonder about;
+        a restart that was asked for needs no words.
+        """
+        if said:
+            self._say(reason)
         self._drop_link()
         self._post(KernelLost(reason))
 
     def close(self, reason: str) -> None:
         """End every run and stop serving."""
+        if self.closed:
+            return
+        self._why_closed = reason
+        self._closed.set()
         self._drop_link()
         self._post(KernelLost(reason))
-        self._closed.set()
+
+    # Private: the kernel's life
+
+    def _on_restart(self) -> None:
+        """The restarter is about to start a kernel again that died."""
+        self._set_status("restarting")
+        self.lose("The kernel died and was started again. What it knew is lost; run again.", said=True)
+
+    def _on_dead(self) -> None:
+        """The restarter has given up."""
+        self._set_status("dead")
+        reason = "The kernel died and could not be started again. Choose another kernel."
+        self._say(reason)
+        self.close(reason)
+
+    def _say(self, reason: str) -> None:
+        """Show why the kernel is lost, in the cell that it had or was to have next."""
+        run = self._queue.current or next(iter(self._queue.waiting), None)
+        if run is not None:
+            content = {"ename": "KernelDied", "evalue": reason, "traceback": [f"KernelDied: {reason}"]}
+            self._executions[run].reducer.feed({"msg_type": "error", "content": content})
 
     # Private: events and effects
 
@@ -166,9 +218,11 @@ class KernelRunner:
                 if isinstance(effect, Execute):
                     self._execute(self._executions[effect.run])
                 elif isinstance(effect, Connect):
+                    if self.closed:
+                        self._inbox.append(KernelLost(self._why_closed))
                     self._start_task(self._keep_link)
                 elif isinstance(effect, AwaitIdle):
-                    self._start_task(self._await_idle, effect.run)
+                    self._start_task(self._await_idle, self._executions[effect.run])
 
     def _execute(self, execution: Execution) -> None:
         assert self._link is not None, "the queue sends nothing while the link is down"
@@ -182,7 +236,8 @@ class KernelRunner:
         # Noted in the same step as the send: no message can arrive before we know whose it is.
         self._by_parent[parent] = execution
         run.started_at = now()
-        execution.target.started(run)
+        with self._guarded():
+            execution.target.started(run)
 
     def _finish(self, effects: list[Finish]) -> None:
         ended: list[Execution] = []
@@ -194,15 +249,31 @@ class KernelRunner:
             self._book.end(execution.run)
             ended.append(execution)
         for target, group in groupby(ended, key=lambda execution: execution.target):
-            target.ended([Ended(execution.run, self._take(execution)) for execution in group])
-        self._forget_old()
-
-    def _forget_old(self) -> None:
+            with self._guarded():
+                target.ended([Ended(execution.run, self._take(execution)) for execution in group])
+        for execution in ended:
+            if execution.run.started_at is None:  # the kernel will never say anything of it
+                self._forget(execution)
         while len(self._by_parent) > LATE_RUNS:
             _, oldest = self._by_parent.popitem(last=False)
-            cell = (oldest.run.room, oldest.run.cell)
-            if self._by_cell.get(cell) is oldest:
-                del self._by_cell[cell]
+            self._forget(oldest)
+
+    def _forget(self, execution: Execution) -> None:
+        cell = (execution.run.room, execution.run.cell)
+        if self._by_cell.get(cell) is execution:
+            del self._by_cell[cell]
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """A bug of one document must not stop the kernel for the others."""
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:
+            # Not only ``Exception``: what Rust code raises (``pyo3_runtime.PanicException``) is none. Nothing
+            # waits inside such a block, so no cancellation can be among it.
+            logger.exception("A document failed to take what kernel %s said", self.kernel_id)
 
     # Private: what the kernel says
 
@@ -210,6 +281,8 @@ class KernelRunner:
         """One message of the kernel. Messages of other clients' requests are none of our business."""
         kind = message["msg_type"]
         execution = self._by_parent.get(message["parent_header"].get("msg_id", ""))
+        if execution is not None:
+            execution.heard_at = current_time()
         if channel == "shell":
             if kind == "execute_reply" and execution is not None:
                 content = message["content"]
@@ -242,7 +315,8 @@ class KernelRunner:
         self._status, self._status_since = status, now()
         targets = {id(execution.target): execution.target for execution in self._executions.values()}
         for target in targets.values():
-            target.kernel(self._kernel_entry())
+            with self._guarded():
+                target.kernel(self._kernel_entry())
 
     def _kernel_entry(self) -> dict[str, object]:
         return {
@@ -267,7 +341,8 @@ class KernelRunner:
             for execution in dirty.values():
                 edits = self._take(execution)
                 if edits:
-                    execution.target.edit(execution.run, edits)
+                    with self._guarded():
+                        execution.target.edit(execution.run, edits)
 
     # Private: tasks
 
@@ -280,6 +355,7 @@ class KernelRunner:
         with CancelScope() as scope:
             self._link_scope = scope
             try:
+                await self._process_started()
                 async with KernelLink.connect(
                     self.kernel_id,
                     self._manager,
@@ -288,21 +364,47 @@ class KernelRunner:
                     timeout=self._settings.kernel_timeout,
                 ) as link:
                     self._link = link
-                    self._set_status(getattr(self._manager, "execution_state", "idle"))
+                    self._set_status(getattr(self._manager, "execution_state", None) or "idle")
                     self._post(KernelReady())
                     await anyio.sleep_forever()
             except Exception as error:
-                self._link = self._link_scope = None
+                if self._link_scope is not scope:
+                    return  # dropped already: what it had was ended then
                 if not isinstance(error, KernelUnavailable):
                     logger.exception("The link to kernel %s broke", self.kernel_id)
-                self._post(KernelLost(str(error)))
+                self.lose(str(error), said=True)
+
+    async def _process_started(self) -> None:
+        """Wait until the kernel has a process, and take note which."""
+        process: Any = None
+        with move_on_after(self._settings.kernel_timeout):
+            while process is not self._manager.ready:
+                process = self._manager.ready
+                # Only waited for, so neither its failure nor our being cancelled gets from one to the other.
+                if not process.done():
+                    await asyncio.wait([asyncio.wrap_future(process)])
+        if process is not self._manager.ready or not process.done():
+            raise KernelUnavailable(self.kernel_id, f"it did not start in {self._settings.kernel_timeout:g} seconds")
+        if process.cancelled() or process.exception() is not None:
+            raise KernelUnavailable(self.kernel_id, "it could not be started")
+        self._process = process
+        if not self._watched:  # only now: a kernel that has never started has no restarter
+            self._watched = True
+            self._manager.add_restart_callback(self._on_restart, "restart")
+            self._manager.add_restart_callback(self._on_dead, "dead")
 
     def _drop_link(self) -> None:
         self._link = None
+        self._process = None
         if self._link_scope is not None:
             self._link_scope.cancel()
             self._link_scope = None
 
-    async def _await_idle(self, run: RunId) -> None:
-        await sleep(self._settings.idle_timeout)
-        self._post(IdleOverdue(run))
+    async def _await_idle(self, execution: Execution) -> None:
+        """Idle is overdue when nothing of the run was heard for a while: a flood takes its time to pass."""
+        while not execution.run.state.ended:
+            rest = execution.heard_at + self._settings.idle_timeout - current_time()
+            if rest <= 0:
+                self._post(IdleOverdue(execution.run.id))
+                return
+            await sleep(rest)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
+import anyio
 import zmq.asyncio
 from anyio import Lock
-from anyio.abc import TaskGroup
+from anyio.abc import TaskGroup, TaskStatus
 
-from ydoc_exec.errors import KernelNotFound
+from ydoc_exec.errors import KernelNotFound, KernelUnavailable
 from ydoc_exec.ids import KernelId
 from ydoc_exec.kernel.kernel_link import KernelManager
 from ydoc_exec.kernel.kernel_runner import KernelRunner
 from ydoc_exec.kernel.run_book import RunBook
 from ydoc_exec.settings import Settings
+
+REPLACED = "the kernel was shut down or restarted"
 
 
 class KernelManagers(Protocol):
@@ -21,7 +24,6 @@ class KernelManagers(Protocol):
 
     def __contains__(self, kernel_id: object) -> bool: ...
     def get_kernel(self, kernel_id: str) -> KernelManager: ...
-    def add_restart_callback(self, kernel_id: str, callback: Any, event: str = ...) -> None: ...
 
 
 class KernelRunners:
@@ -41,58 +43,55 @@ class KernelRunners:
         self._book = book
         self._settings = settings
         self._runners: dict[KernelId, KernelRunner] = {}
-        self._watched: set[KernelId] = set()
         self._starting = Lock()
+        self._closed = False
 
     async def get(self, kernel_id: KernelId) -> KernelRunner:
-        """The kernel's runner, started if there is none. Raises ``KernelNotFound``."""
+        """The kernel's runner, started if there is none.
+
+        Raises ``KernelNotFound``, or ``KernelUnavailable`` while the server stops.
+        """
         if kernel_id not in self._managers:
             raise KernelNotFound(kernel_id)
         async with self._starting:
+            if self._closed:
+                raise KernelUnavailable(kernel_id, "the server stops")
             runner = self._runners.get(kernel_id)
-            if runner is None:
+            if runner is not None and runner.outdated:
+                # Asked for between a restart and the news of it: this run is for the new process.
+                runner.close(REPLACED)
+            if runner is None or runner.closed:
+                if kernel_id not in self._managers:
+                    raise KernelNotFound(kernel_id)
                 manager = self._managers.get_kernel(kernel_id)
                 runner = KernelRunner(kernel_id, manager, self._context, self._book, self._settings)
-                await self._tasks.start(runner.run)
                 self._runners[kernel_id] = runner
-                self._watch(kernel_id)
+                await self._tasks.start(self._serve, runner)
             return runner
 
-    def died(self, kernel_id: KernelId, reason: str) -> None:
-        """The kernel's process ended and nobody wanted it."""
-        runner = self._runners.get(kernel_id)
-        if runner is not None:
-            runner.lose(reason, died=True)
+    def replaced(self, kernel_id: KernelId) -> None:
+        """The kernel was shut down or restarted, or somebody tried.
 
-    def replaced(self, kernel_id: KernelId, reason: str) -> None:
-        """The kernel's process was ended on purpose; there may be a new one."""
-        runner = self._runners.pop(kernel_id, None)
-        if runner is not None:
-            runner.close(reason)
+        The news may come when there is a new process already and runs of ours wait for it or are there: a
+        runner that does not belong to an earlier process is left alone.
+        """
+        runner = self._runners.get(kernel_id)
+        if runner is not None and (kernel_id not in self._managers or runner.outdated):
+            runner.close(REPLACED)
 
     def close(self, reason: str) -> None:
-        """End every run of every kernel."""
-        for kernel_id in list(self._runners):
-            self.replaced(kernel_id, reason)
+        """End every run of every kernel and take no more."""
+        self._closed = True
+        for runner in list(self._runners.values()):
+            runner.close(reason)
 
     # Private
 
-    def _watch(self, kernel_id: KernelId) -> None:
-        """Have the kernel manager's restarter tell of the death of the kernel (once for its life)."""
-        if kernel_id in self._watched:
-            return
-        self._watched.add(kernel_id)
-        self._managers.add_restart_callback(
-            kernel_id,
-            lambda: self.died(
-                kernel_id, "The kernel died and was started again. What it knew is lost; run again."
-            ),
-            "restart",
-        )
-        self._managers.add_restart_callback(
-            kernel_id,
-            lambda: self.died(
-                kernel_id, "The kernel died and could not be started again. Choose another kernel."
-            ),
-            "dead",
-        )
+    async def _serve(
+        self, runner: KernelRunner, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+    ) -> None:
+        try:
+            await runner.run(task_status=task_status)
+        finally:
+            if self._runners.get(runner.kernel_id) is runner:
+                del self._runners[runner.kernel_id]

@@ -1,0 +1,40 @@
+"""One kernel manager, and one kernel for the tests that leave it as they found it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
+
+from ydoc_exec.ids import KernelId
+
+
+@pytest.fixture(scope="module")
+def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Connection files and histories of the kernels go there; the machine's own are left alone."""
+    folder = tmp_path_factory.mktemp("jupyter")
+    names = {"JUPYTER_RUNTIME_DIR": "runtime", "JUPYTER_CONFIG_DIR": "config", "IPYTHONDIR": "ipython"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, where in names.items():
+            (folder / where).mkdir()
+            patch.setitem(os.environ, name, str(folder / where))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+async def kernels(_own_folders: Path) -> AsyncIterator[AsyncMappingKernelManager]:
+    """Jupyter Server's manager of kernels."""
+    manager = AsyncMappingKernelManager(
+        root_dir=str(_own_folders), connection_dir=str(_own_folders / "runtime")
+    )
+    yield manager
+    await manager.shutdown_all(now=True)
+
+
+@pytest.fixture(scope="module")
+async def kernel_id(kernels: AsyncMappingKernelManager) -> KernelId:
+    """A kernel for the tests of one module."""
+    return KernelId(await kernels.start_kernel(kernel_name="python3"))
