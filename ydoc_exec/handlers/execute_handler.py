@@ -23,7 +23,7 @@ class ExecuteHandler(YdocExecHandler):
     async def post(self, kernel_id: str) -> None:
         """202 as soon as the cells are queued and marked in the document; they run without this request."""
         with http_errors():
-            body = ExecuteBody.read(self.get_json_body())
+            body = ExecuteBody.read(self.read_json())
             collaboration = await self.collaboration()
             runs = await collaboration.execution.submit(
                 ExecuteRequest(

@@ -32,7 +32,7 @@ class SessionHandler(YdocExecHandler):
     async def put(self, path: str) -> None:
         """200 for a file that has an id, 201 for one that gets it now, 404 for none."""
         with http_errors():
-            body = SessionBody.read(self.get_json_body())
+            body = SessionBody.read(self.read_json())
             path = path.strip("/")
             known = self.file_ids.get_id(path)
             contents: Any = self.contents_manager
