@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.browser.conftest import OpenNotebook
-from tests.server import LabServer
+from tests.server import LabServer, eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 
@@ -97,3 +97,38 @@ async def test_closing_and_opening_again(server: LabServer, open_notebook: OpenN
     await page.close()
     await page.reopen()
     await expect(page.cell_at(0).locator(".cm-line")).to_have_text("typed and not saved")
+
+
+async def test_saving_after_the_server_has_saved(server: LabServer, open_notebook: OpenNotebook) -> None:
+    """A file that only this server wrote is no "File Changed" to anybody, whichever tab saves."""
+    server.write_notebook("a.ipynb", "print('ran')")
+    one = await open_notebook(server, "a.ipynb")
+    two = await open_notebook(server, "a.ipynb")
+    await one.run_all()
+    await two.expect_prompt(0, "[1]")
+    await eventually(lambda: server.read_notebook("a.ipynb")["cells"][0]["execution_count"])
+    late = await open_notebook(server, "a.ipynb")
+    for page in (two, one, late):
+        await page.select(0)
+        await page.save()
+        await expect(page.page.locator(".jp-Dialog")).to_have_count(0)
+    await one.page.keyboard.type("#")
+    await expect(two.cell_at(0).locator(".cm-line")).to_contain_text("#")
+    await two.save()
+    await expect(two.page.locator(".jp-Dialog")).to_have_count(0)
+
+
+async def test_saving_after_another_program_has_written(
+    server: LabServer, open_notebook: OpenNotebook
+) -> None:
+    """What another program wrote is taken up, and then it is no surprise to anybody any more."""
+    server.write_notebook("a.ipynb", "old", "mine")
+    page = await open_notebook(server, "a.ipynb")
+    server.write_notebook("a.ipynb", "new", "mine")
+    await expect(page.cell_at(0).locator(".cm-line")).to_have_text("new")
+    await page.select(1)
+    await page.press("End")
+    await page.page.keyboard.type("!")
+    await page.save()
+    await expect(page.page.locator(".jp-Dialog")).to_have_count(0)
+    assert ["".join(cell["source"]) for cell in server.read_notebook("a.ipynb")["cells"]] == ["new", "mine!"]
