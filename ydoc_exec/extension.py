@@ -185,9 +185,10 @@ class YdocExec(ExtensionApp):
         return await asyncio.shield(self._started_future())
 
     async def _on_kernel_action(self, logger: Any, schema_id: str, data: dict[str, Any]) -> None:
-        """Kernels are shut down and restarted by REST, by other extensions and by the restarter alike."""
-        if data.get("status") == "success" and data.get("action") in ("shutdown", "restart"):
+        """Kernels are shut down and restarted by REST, by other extensions and by the restarter alike.
+
+        Whether it succeeded does not matter: a restart that failed has ended the kernel's process too.
+        """
+        if data.get("action") in ("shutdown", "restart") and "kernel_id" in data:
             collaboration = await self._wait_for_collaboration()
-            collaboration.runners.replaced(
-                KernelId(data["kernel_id"]), "the kernel was shut down or restarted"
-            )
+            collaboration.runners.replaced(KernelId(data["kernel_id"]))

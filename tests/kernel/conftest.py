@@ -35,6 +35,6 @@ async def kernels(_own_folders: Path) -> AsyncIterator[AsyncMappingKernelManager
 
 
 @pytest.fixture(scope="module")
-async def kernel_id(kernels: AsyncMappingKernelManager) -> KernelId:
+async def kernel_id(kernels: Kernels) -> KernelId:
     """A kernel for the tests of one module."""
     return KernelId(await kernels.start_kernel(kernel_name="python3"))

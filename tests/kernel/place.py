@@ -9,7 +9,6 @@ from itertools import count
 from typing import Any
 
 import anyio
-from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 
 from tests.kernel.recorder import Recorder
 from ydoc_exec.ids import CellId, KernelId, RoomId, new_run_id
@@ -20,6 +19,9 @@ from ydoc_exec.kernel.run import Run
 from ydoc_exec.kernel.run_book import RunBook
 from ydoc_exec.settings import Settings
 
+Kernels = Any
+"""Jupyter Server's ``AsyncMappingKernelManager``, which is mostly untyped."""
+
 KERNEL_ACTIONS = "https://events.jupyter.org/jupyter_server/kernel_actions/v1"
 ROOM = RoomId("json", "notebook", "file")
 
@@ -28,13 +30,15 @@ ROOM = RoomId("json", "notebook", "file")
 class Place:
     """Runners, and a target for what they run."""
 
-    kernels: AsyncMappingKernelManager
+    kernels: Kernels
     runners: KernelRunners
     book: RunBook
     target: Recorder = field(default_factory=Recorder)
     _numbers: Any = field(default_factory=lambda: count())
 
-    def runs(self, kernel_id: KernelId, *sources: str, cell: str = "", stop_on_error: bool = True) -> list[Run]:
+    def runs(
+        self, kernel_id: KernelId, *sources: str, cell: str = "", stop_on_error: bool = True
+    ) -> list[Run]:
         """One run for each source, each in a cell of its own unless a cell is named."""
         return [
             Run(
@@ -76,7 +80,7 @@ class Place:
 
 
 @asynccontextmanager
-async def place_with(kernels: AsyncMappingKernelManager, **settings: Any) -> AsyncIterator[Place]:
+async def place_with(kernels: Kernels, **settings: Any) -> AsyncIterator[Place]:
     """Runners that last as long as the block."""
     all_settings = replace(Settings(), **settings)
     book = RunBook(all_settings.runs_remembered)
@@ -92,7 +96,7 @@ async def place_with(kernels: AsyncMappingKernelManager, **settings: Any) -> Asy
 
 
 @asynccontextmanager
-async def kernel_of(kernels: AsyncMappingKernelManager, place: Place) -> AsyncIterator[KernelId]:
+async def kernel_of(kernels: Kernels, place: Place) -> AsyncIterator[KernelId]:
     """A kernel for one test that does something to it; what is done to it is told as the extension does."""
     kernel_id = KernelId(await kernels.start_kernel(kernel_name="python3"))
     manager = kernels.get_kernel(kernel_id)

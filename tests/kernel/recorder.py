@@ -51,9 +51,12 @@ class Recorder:
 
     async def wait(self, what: Callable[[], T | None], timeout: float = 30.0) -> T:
         """The first true value of ``what``, looked at after every call."""
-        with anyio.fail_after(timeout):
-            while not (value := what()):
-                await self._changed.wait()
+        try:
+            with anyio.fail_after(timeout):
+                while not (value := what()):
+                    await self._changed.wait()
+        except TimeoutError:
+            raise TimeoutError(f"It did not come to that in {timeout:g} s: {self.calls[-20:]}") from None
         return value
 
     async def wait_ended(self, *runs: Run, timeout: float = 30.0) -> None:

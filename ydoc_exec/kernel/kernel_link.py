@@ -1,6 +1,6 @@
 """This server's own client of one kernel: its sockets, and the proof that they hear.
 
-Three facts shape it (each cost somebody months):
+Four facts shape it (each cost somebody months):
 
 - ``km.client()`` shares the manager's session, so two clients get one ZMQ identity and the kernel's replies
   reach either of them. The client here is made from ``client_factory`` and has a session of its own.
@@ -13,6 +13,10 @@ Three facts shape it (each cost somebody months):
   until the status message of one such request is heard; on the control channel too, where a busy kernel
   answers. (Front ends and we do not take that status for the kernel's: see ``untracked_message_types`` of
   Jupyter Server.)
+- ZMQ signals "there is something" once, and sending looks too: a reply that arrived before a send is not
+  signalled again. ``zmq.asyncio`` knows that when the send goes through it; ``Session.send`` goes around it
+  (it makes a plain socket of it), and then a link is deaf for ever. So messages are only serialized by the
+  session and sent here.
 """
 
 from __future__ import annotations
@@ -45,22 +49,14 @@ class KernelClient(Protocol):
     @property
     def session(self) -> Any: ...
     @property
+    def shell_channel(self) -> Any: ...
+    @property
     def control_channel(self) -> Any: ...
     def load_connection_info(self, info: Mapping[str, Any]) -> None: ...
     def start_channels(
         self, shell: bool = ..., iopub: bool = ..., stdin: bool = ..., hb: bool = ..., control: bool = ...
     ) -> None: ...
     def stop_channels(self) -> None: ...
-    def kernel_info(self) -> str: ...
-    def execute(
-        self,
-        code: str,
-        silent: bool = ...,
-        store_history: bool = ...,
-        user_expressions: dict[str, Any] | None = ...,
-        allow_stdin: bool | None = ...,
-        stop_on_error: bool = ...,
-    ) -> str: ...
     async def get_iopub_msg(self) -> dict[str, Any]: ...
     async def get_shell_msg(self) -> dict[str, Any]: ...
 
@@ -134,11 +130,11 @@ class KernelLink:
             async with create_task_group() as tasks:
                 tasks.start_soon(read, "iopub", client.get_iopub_msg)
                 tasks.start_soon(read, "shell", client.get_shell_msg)
-                client.kernel_info()
+                _send(client, client.shell_channel, "kernel_info_request", {})
                 pause = FIRST_NUDGE
                 with move_on_after(timeout):
                     while not heard.is_set():
-                        client.control_channel.send(client.session.msg("kernel_info_request"))
+                        _send(client, client.control_channel, "kernel_info_request", {})
                         with move_on_after(pause):
                             await heard.wait()
                         pause = min(2 * pause, LAST_NUDGE)
@@ -156,6 +152,25 @@ class KernelLink:
 
         It does not wait, so the caller can note the id before any answer is read.
         """
-        return self._client.execute(
-            code, silent=False, store_history=True, allow_stdin=False, stop_on_error=stop_on_error
-        )
+        content = {
+            "code": code,
+            "silent": False,
+            "store_history": True,
+            "user_expressions": {},
+            "allow_stdin": False,
+            "stop_on_error": stop_on_error,
+        }
+        return _send(self._client, self._client.shell_channel, "execute_request", content)
+
+
+# Private
+
+
+def _send(client: KernelClient, channel: Any, kind: str, content: dict[str, Any]) -> str:
+    """Send a message and return its id. See the module's head for why the channel's own ``send`` is not used."""
+    message = client.session.msg(kind, content)
+    sent = channel.socket.send_multipart(client.session.serialize(message))
+    if sent.done():
+        sent.result()  # raises what failed
+    message_id: str = message["header"]["msg_id"]
+    return message_id

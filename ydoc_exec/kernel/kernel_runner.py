@@ -171,6 +171,7 @@ class KernelRunner:
             return
         self._why_closed = reason
         self._closed.set()
+        self._set_status("restarting" if self.outdated else "dead")
         self._drop_link()
         self._post(KernelLost(reason))
 
@@ -384,7 +385,9 @@ class KernelRunner:
                 if not process.done():
                     await asyncio.wait([asyncio.wrap_future(process)])
         if process is not self._manager.ready or not process.done():
-            raise KernelUnavailable(self.kernel_id, f"it did not start in {self._settings.kernel_timeout:g} seconds")
+            raise KernelUnavailable(
+                self.kernel_id, f"it did not start in {self._settings.kernel_timeout:g} seconds"
+            )
         if process.cancelled() or process.exception() is not None:
             raise KernelUnavailable(self.kernel_id, "it could not be started")
         self._process = process

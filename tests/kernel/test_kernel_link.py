@@ -1,0 +1,205 @@
+"""The link to a real kernel: it is up in time, whatever the kernel does, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+import psutil
+import pytest
+import zmq
+from jupyter_client.asynchronous.client import AsyncKernelClient
+from jupyter_client.session import Session
+
+from tests.kernel.place import Kernels, place_with
+from ydoc_exec.errors import KernelUnavailable
+from ydoc_exec.execution.run_state import RunState
+from ydoc_exec.ids import KernelId
+from ydoc_exec.kernel.kernel_link import Channel, KernelLink, Message, open_context
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
+
+
+@asynccontextmanager
+async def somebody(kernels: Kernels, kernel_id: KernelId) -> AsyncIterator[AsyncKernelClient]:
+    """Another client of the kernel, such as a console."""
+    client = kernels.get_kernel(kernel_id).client_factory()
+    client.load_connection_info(kernels.get_kernel(kernel_id).get_connection_info(session=False))
+    client.start_channels()
+    try:
+        yield client
+    finally:
+        client.stop_channels()
+
+
+async def test_it_comes_up_while_the_kernel_is_busy_with_somebody_elses_cell(
+    kernels: Kernels, kernel_id: KernelId
+) -> None:
+    """And the run waits in the kernel: it is sent, and answered when the other's cell has ended."""
+    order: list[str] = []
+    async with somebody(kernels, kernel_id) as other, place_with(kernels) as place:
+        await other.wait_for_ready()
+        theirs = other.execute("import time\nprint('busy', flush=True)\ntime.sleep(3)", reply=False)
+        while (await other.get_iopub_msg())["msg_type"] != "stream":
+            pass
+        [run] = await place.submit(kernel_id, "print('mine')")
+        await place.target.wait(lambda: ("started", run.id) in place.target.calls)
+        assert not await other.shell_channel.msg_ready(), "the other's cell has ended, so nothing was shown"
+
+        async def their_end() -> None:
+            while (await other.get_shell_msg())["parent_header"]["msg_id"] != theirs:
+                pass
+            order.append("theirs")
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(their_end)
+            await place.target.wait_ended(run)
+            order.append("mine")
+        assert order == ["theirs", "mine"]
+        assert place.target.text(run) == "mine\n"
+        assert "busy" not in place.target.text(run), "the other's output is none of ours"
+
+
+async def test_a_kernel_that_says_nothing_is_given_up(kernels: Kernels, kernel_id: KernelId) -> None:
+    pid = kernels.get_kernel(kernel_id).provisioner.pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        async with place_with(kernels, kernel_timeout=1.0) as place:
+            runs = await place.submit(kernel_id, "print(1)", "print(2)")
+            await place.target.wait_ended(*runs, timeout=5)
+            assert [run.state for run in runs] == [RunState.LOST] * 2
+            outcome = runs[0].outcome
+            assert outcome is not None
+            assert "cannot be reached" in outcome.reason
+            # Somebody looks at the cell and wonders.
+            assert place.target.errors(runs[0]) == ["KernelDied"]
+            assert place.target.errors(runs[1]) == []
+
+            os.kill(pid, signal.SIGCONT)
+            assert (await place.run(kernel_id, "print(1)")).state is RunState.OK
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+async def test_connecting_says_that_nothing_was_heard(kernels: Kernels, kernel_id: KernelId) -> None:
+    manager = kernels.get_kernel(kernel_id)
+    context = open_context()
+    os.kill(manager.provisioner.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(KernelUnavailable):
+            async with KernelLink.connect(kernel_id, manager, context, lambda *_: None, timeout=0.5):
+                pytest.fail("it is not connected")
+    finally:
+        os.kill(manager.provisioner.pid, signal.SIGCONT)
+        context.destroy(linger=0)
+
+
+async def test_a_request_sent_while_a_reply_arrives_does_not_deafen(
+    kernels: Kernels, kernel_id: KernelId
+) -> None:
+    """ZMQ signals "there is something" once. Whoever looks at a socket must take all that is there, and a
+    send looks too: what the send has seen and nobody takes is never signalled again."""
+    replies: list[str] = []
+    both = anyio.Event()
+
+    def deliver(channel: Channel, message: Message) -> None:
+        if message["msg_type"] == "execute_reply":
+            replies.append(message["parent_header"]["msg_id"])
+            if len(replies) == 2:
+                both.set()
+
+    context = open_context()
+    try:
+        async with KernelLink.connect(
+            kernel_id, kernels.get_kernel(kernel_id), context, deliver, timeout=30
+        ) as link:
+            first = link.execute("1", stop_on_error=True)
+            time.sleep(0.5)  # noqa: ASYNC251  # the event loop is held, the reply arrives unread
+            second = link.execute("2", stop_on_error=True)
+            with anyio.fail_after(5):
+                await both.wait()
+    finally:
+        context.destroy(linger=0)
+    assert replies == [first, second]
+
+
+async def test_descriptors_do_not_leak(kernels: Kernels, kernel_id: KernelId) -> None:
+    process = psutil.Process()
+    manager = kernels.get_kernel(kernel_id)
+    context = open_context()
+    counts: list[int] = []
+    try:
+        for _ in range(50):
+            async with KernelLink.connect(kernel_id, manager, context, lambda *_: None, timeout=30):
+                pass
+            counts.append(process.num_fds())
+    finally:
+        context.destroy(linger=0)
+    # ZMQ closes sockets in a thread of its own, a little later; a leak would be four a connection.
+    assert max(counts[25:]) <= max(counts[:10]) + 4, counts
+
+
+async def test_a_message_that_is_not_signed_is_dropped_and_the_next_is_heard(
+    kernels: Kernels, kernel_id: KernelId
+) -> None:
+    """A forger publishes where the kernel does: its messages have another key, or are no messages at all."""
+    heard: list[str] = []
+    enough = anyio.Event()
+
+    def deliver(channel: Channel, message: Message) -> None:
+        if channel == "iopub" and message["msg_type"] == "stream":
+            heard.append(message["content"]["text"])
+            if message["content"]["text"] == "a bug of the receiver":
+                raise RuntimeError("a bug")
+            if message["content"]["text"] == "the end":
+                enough.set()
+
+    manager = kernels.get_kernel(kernel_id)
+    context = open_context()
+    forged = context.socket(zmq.PUB)
+    port = forged.bind_to_random_port("tcp://127.0.0.1")
+    real, fake = Session(key=manager.session.key), Session(key=b"another")
+
+    class Elsewhere:
+        """The same kernel, publishing at the forger's port."""
+
+        client_factory = manager.client_factory
+        kernel_name = manager.kernel_name
+
+        @staticmethod
+        def get_connection_info(session: bool = False) -> dict[str, object]:
+            return {**manager.get_connection_info(session=session), "iopub_port": port}
+
+    def say(session: Session, text: str) -> None:
+        session.send(forged, "stream", {"name": "stdout", "text": text})
+
+    connected = anyio.CancelScope()
+
+    async def talk() -> None:
+        with connected:
+            while True:
+                say(real, "hello")
+                await anyio.sleep(0.02)
+
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(talk)
+            async with KernelLink.connect(kernel_id, Elsewhere(), context, deliver, timeout=10):  # type: ignore[arg-type]
+                connected.cancel()
+                with anyio.fail_after(10):
+                    say(fake, "forged")
+                    forged.send_multipart([b"stream"])
+                    forged.send_multipart([b"<IDS|MSG>", b"x"])
+                    forged.send_multipart([b"<IDS|MSG>", b"", b"{", b"}", b"[", b"]"])
+                    say(real, "a bug of the receiver")
+                    say(real, "the end")
+                    await enough.wait()
+        assert heard[-2:] == ["a bug of the receiver", "the end"]
+        assert "forged" not in heard
+    finally:
+        forged.close(linger=0)
+        context.destroy(linger=0)

@@ -1,0 +1,153 @@
+"""Kernels that die, are restarted, interrupted and shut down while cells run."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import anyio
+import pytest
+
+from tests.kernel.place import Kernels, kernel_of, place_with
+from tests.server import eventually
+from ydoc_exec.errors import KernelNotFound, KernelUnavailable
+from ydoc_exec.execution.run_state import RunState
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
+
+LONG = "import time\nprint('began', flush=True)\ntime.sleep(60)"
+
+
+async def test_a_kernel_that_is_killed(kernels: Kernels) -> None:
+    async with place_with(kernels) as place, kernel_of(kernels, place) as kernel_id:
+        manager = kernels.get_kernel(kernel_id)
+        await place.run(kernel_id, "x = 1")
+        runs = await place.submit(kernel_id, LONG, "print(2)", "")
+        await place.target.wait_text(runs[0], "began")
+        os.kill(manager.provisioner.pid, signal.SIGKILL)
+        # The restarter looks every ``time_to_dead`` (3) seconds.
+        await place.target.wait_ended(*runs, timeout=10)
+        assert [run.state for run in runs] == [RunState.LOST] * 3
+        assert place.target.errors(runs[0]) == ["KernelDied"]
+        assert place.target.errors(runs[1]) == []
+        assert place.target.statuses[-1] == "restarting"
+
+        again = await place.run(kernel_id, "print('x' in globals())")  # at once: it is not even started
+        assert again.state is RunState.OK
+        assert place.target.text(again) == "False\n"
+        assert place.target.statuses[-1] == "idle"
+
+
+async def test_a_kernel_that_dies_before_the_link_is_up(kernels: Kernels) -> None:
+    async with place_with(kernels) as place, kernel_of(kernels, place) as kernel_id:
+        manager = kernels.get_kernel(kernel_id)
+        os.kill(manager.provisioner.pid, signal.SIGKILL)
+        [run] = await place.submit(kernel_id, "print('in the next life')")
+        await place.target.wait_ended(run, timeout=20)
+        # Which of the two it is depends on who is faster; it never hangs, and what is lost is said.
+        if run.state is RunState.LOST:
+            assert place.target.errors(run) == ["KernelDied"]
+        assert (await place.run(kernel_id, "1")).state is RunState.OK
+
+
+async def test_a_restart(kernels: Kernels) -> None:
+    async with place_with(kernels) as place, kernel_of(kernels, place) as kernel_id:
+        runs = await place.submit(kernel_id, "print(1)", LONG, "print(3)")
+        await place.target.wait_text(runs[1], "began")
+        await kernels.restart_kernel(kernel_id, now=True)
+        await place.target.wait_ended(*runs, timeout=10)
+        assert [run.state for run in runs] == [RunState.OK, RunState.LOST, RunState.LOST]
+        assert place.target.errors(runs[1]) == []  # whoever asked for it knows why
+        again = await place.run(kernel_id, "print('again')")
+        assert place.target.text(again) == "again\n"
+        assert again.outcome is not None
+        assert again.outcome.execution_count == 1
+
+
+@pytest.mark.parametrize("now", [True, False])
+async def test_what_is_run_while_a_kernel_restarts_runs_on_the_new_one(kernels: Kernels, now: bool) -> None:
+    """At every moment of the restart: none of these runs is lost, none is answered by the old kernel."""
+    async with place_with(kernels) as place, kernel_of(kernels, place) as kernel_id:
+        await place.run(kernel_id, "old = True")
+        begun = await place.submit(kernel_id, LONG)
+        await place.target.wait_text(begun[0], "began")
+
+        runs = []
+        over = anyio.Event()
+
+        async def restart() -> None:
+            await kernels.restart_kernel(kernel_id, now=now)
+            over.set()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(restart)
+            await anyio.sleep(0.01)
+            manager = kernels.get_kernel(kernel_id)
+            while not over.is_set():
+                assert manager is kernels.get_kernel(kernel_id)
+                runs += await place.submit(kernel_id, "print('old' in globals())")
+                await anyio.sleep(0.02)
+        runs += await place.submit(kernel_id, "print('old' in globals())")
+        await place.target.wait_ended(*begun, *runs)
+        assert begun[0].state is RunState.LOST
+        assert len(runs) > 1
+        assert {run.state for run in runs} == {RunState.OK}
+        assert {place.target.text(run) for run in runs} == {"False\n"}
+
+
+async def test_a_shutdown(kernels: Kernels) -> None:
+    async with place_with(kernels) as place, kernel_of(kernels, place) as kernel_id:
+        runs = await place.submit(kernel_id, LONG, "print(2)")
+        await place.target.wait_text(runs[0], "began")
+        await kernels.shutdown_kernel(kernel_id, now=True)
+        await place.target.wait_ended(*runs, timeout=10)
+        assert [run.state for run in runs] == [RunState.LOST] * 2
+        with pytest.raises(KernelNotFound):
+            await place.runners.get(kernel_id)
+        await eventually(lambda: place.runners._runners == {})  # nothing is kept of a kernel that is gone
+
+
+async def test_an_interrupt_aborts_the_rest(kernels: Kernels) -> None:
+    async with place_with(kernels) as place, kernel_of(kernels, place) as kernel_id:
+        runs = await place.submit(kernel_id, LONG, "print(2)")
+        await place.target.wait_text(runs[0], "began")
+        await kernels.interrupt_kernel(kernel_id)
+        await place.target.wait_ended(*runs, timeout=10)
+        assert [run.state for run in runs] == [RunState.ERROR, RunState.ABORTED]
+        assert place.target.errors(runs[0]) == ["KeyboardInterrupt"]
+        assert (await place.run(kernel_id, "1")).state is RunState.OK
+
+
+async def test_the_restarters_callbacks_are_taken_back(kernels: Kernels) -> None:
+    async with place_with(kernels) as place, kernel_of(kernels, place) as kernel_id:
+        callbacks = kernels.get_kernel(kernel_id)._restarter.callbacks
+        others = len(callbacks["restart"])
+        for _ in range(3):
+            await place.run(kernel_id, "1")
+            assert len(callbacks["restart"]) == others + 1
+            await kernels.restart_kernel(kernel_id, now=True)
+            await eventually(lambda: len(callbacks["restart"]) == others)
+
+
+async def test_a_kernel_that_cannot_be_started_again(kernels: Kernels) -> None:
+    async with place_with(kernels) as place, kernel_of(kernels, place) as kernel_id:
+        manager = kernels.get_kernel(kernel_id)
+        runs = await place.submit(kernel_id, LONG, "print(2)")
+        await place.target.wait_text(runs[0], "began")
+        manager._restarter.restart_limit = 0
+        os.kill(manager.provisioner.pid, signal.SIGKILL)
+        await place.target.wait_ended(*runs, timeout=10)
+        assert [run.state for run in runs] == [RunState.LOST] * 2
+        assert place.target.statuses[-1] == "dead"
+        assert place.target.errors(runs[0]) == ["KernelDied"]
+        with pytest.raises(KernelNotFound):
+            await place.runners.get(kernel_id)
+        await eventually(lambda: place.runners._runners == {})
+        await manager.shutdown_kernel(now=True)
+
+
+async def test_no_runner_is_started_while_the_server_stops(kernels: Kernels) -> None:
+    async with place_with(kernels) as place, kernel_of(kernels, place) as kernel_id:
+        place.runners.close("the server stopped")
+        with pytest.raises(KernelUnavailable):
+            await place.runners.get(kernel_id)
