@@ -13,9 +13,11 @@
     ├── Conflict                  409   fine in itself, but not now
     │   ├── NotACodeCell          409
     │   ├── BarrierNotReached     409
-    │   └── LineageChanged        409
+    │   ├── LineageChanged        409
+    │   └── OpenAsOtherType       409
     ├── LoadFailed                500   the file is there and cannot become a document
     ├── SaveFailed                500   the document could not be written to its file
+    ├── ServerStopping            503
     ├── KernelUnavailable         503   the kernel is there and does not answer
     └── UpdateLogError            500   the update log could not be read or written
 
@@ -194,6 +196,35 @@ class LineageChanged(Conflict):
             "The server had to load this document again from its file. Copy what you have not saved, "
             "then reload the page."
         )
+
+
+class OpenAsOtherType(Conflict):
+    """The file is open as a document of another type. Both would save it, each over the other's changes."""
+
+    close_code = 4400
+    """One of the codes that end the opening of a document in the stock front end, instead of trying again."""
+
+    def __init__(self, path: str, wanted: str, open_as: str) -> None:
+        super().__init__(path, wanted, open_as)
+        self.path = path
+        self.wanted = wanted
+        self.open_as = open_as
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path!r} cannot be opened as {self.wanted} while it is open as {self.open_as}. "
+            "Close it there first."
+        )
+
+
+class ServerStopping(YdocExecError):
+    """Nothing is opened any more."""
+
+    status = 503
+    close_code = 1001
+
+    def __str__(self) -> str:
+        return "The server is being stopped. Try again when it has been started."
 
 
 class LoadFailed(YdocExecError):

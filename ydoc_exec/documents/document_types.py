@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -11,9 +12,12 @@ from jupyter_ydoc.ybasedoc import YBaseDoc
 from pycrdt import Awareness, Doc
 
 from ydoc_exec.errors import BadRoomId
+from ydoc_exec.files.cell_ids import identify
 from ydoc_exec.files.decision import Fingerprint
 from ydoc_exec.ids import Lineage, RoomId
 from ydoc_exec.notebook.notebook import Notebook
+from ydoc_exec.notebook.shareable import shareable
+from ydoc_exec.room.room import guarded
 
 _BUILDERS = "+".join(f"{name}={version(name)}" for name in ("jupyter_ydoc", "pycrdt"))
 """Another version of these may build other items from the same content."""
@@ -53,34 +57,44 @@ def build(room: RoomId, content: Any, print_: Fingerprint) -> bytes:
     author = int(_digest(room, print_, "author")[:8], 16)
     doc: Doc[Any] = Doc(client_id=author)
     document = wrap(room, doc)
-    if isinstance(document, YNotebook):
-        content = with_cell_ids(content, print_)
-    document.set(content)
+    fill(document, content, print_)
     if isinstance(document, YNotebook):
         with doc.transaction():
             Notebook(document).reset_live()
     return doc.get_update()
 
 
-def with_cell_ids(content: dict[str, Any], print_: Fingerprint) -> dict[str, Any]:
-    """Give cells without an id one that will be the same the next time (notebooks before nbformat 4.5)."""
-    cells = [
-        cell if cell.get("id") else {**cell, "id": f"{print_[:6]}-{index}"}
-        for index, cell in enumerate(content["cells"])
-    ]
-    if not cells:
-        # JupyterLab puts a cell of its own into a notebook without any; each tab would.
-        cells = [
-            {
-                "cell_type": "code",
-                "execution_count": None,
-                "id": f"{print_[:6]}-0",
-                "metadata": {"trusted": True},
-                "outputs": [],
-                "source": "",
-            }
-        ]
-    return {**content, "cells": cells}
+def fill(document: YBaseDoc, content: Any, print_: Fingerprint, like: Sequence[dict[str, Any]] = ()) -> None:
+    """Let a document become this content.
+
+    Cells without an id get that of the cell of ``like`` they stand for, or one that is the same the next time.
+    """
+    if isinstance(document, YNotebook):
+        # A file may hold what a shared document cannot, and some of it makes pycrdt panic.
+        content = identify(shareable(content), print_, like)
+        if not content["cells"]:
+            content = {**content, "cells": [_first_cell(print_)]}
+    document.set(content)
+
+
+def check(room: RoomId, content: Any, print_: Fingerprint) -> None:
+    """Raise whatever ``fill`` would raise half-way, and leave a document half-filled."""
+    with guarded("it cannot become a shared document"):
+        scratch = wrap(room, Doc())
+        fill(scratch, content, print_)
+        scratch.get()
+
+
+def _first_cell(print_: Fingerprint) -> dict[str, Any]:
+    """JupyterLab puts a cell of its own into a notebook without any; each tab would."""
+    return {
+        "cell_type": "code",
+        "execution_count": None,
+        "id": f"{print_[:6]}-0",
+        "metadata": {"trusted": True},
+        "outputs": [],
+        "source": "",
+    }
 
 
 def _digest(room: RoomId, content: Fingerprint, purpose: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+from base64 import b64encode
 from collections.abc import Callable, Container
 from datetime import datetime, timezone
 from pathlib import Path
@@ -22,7 +23,8 @@ from pycrdt import Doc
 from ydoc_exec import sync
 from ydoc_exec.documents import document_types
 from ydoc_exec.documents.notebook_target import NotebookTarget
-from ydoc_exec.errors import SaveFailed, UpdateLogError
+from ydoc_exec.documents.readable import replace_non_finite
+from ydoc_exec.errors import LoadFailed, SaveFailed, UpdateLogError
 from ydoc_exec.files.contents import ContentsManager
 from ydoc_exec.files.decision import Base, Decision, decide, fingerprint
 from ydoc_exec.files.file_mirror import FileContent, FileMirror
@@ -75,6 +77,7 @@ class OpenDocument:
         self._stopping = Event()
         self._tasks: TaskGroup | None = None
         self._logged = 0
+        self._snapshot_bytes = 0
 
     # Life
 
@@ -84,24 +87,33 @@ class OpenDocument:
         Raises what ``FileMirror.load`` raises; then nothing was changed anywhere.
         """
         await self._load()
-        async with self.room.open(), create_task_group() as tasks:
-            self._tasks = tasks
-            tasks.start_soon(self.mirror.run)
-            started()
-            try:
-                await self._until_unneeded()
-            finally:
-                self.closing = True
-                if self.target is not None:
-                    self.target.close()
-                self.room.disconnect(1001, "the document is being closed")
-                with move_on_after(LAST_SAVE_SECONDS, shield=True):
-                    await self._save_last()
-            tasks.cancel_scope.cancel()
-        self.document.unobserve()
+        try:
+            async with self.room.open(), create_task_group() as tasks:
+                self._tasks = tasks
+                tasks.start_soon(self.mirror.run)
+                started()
+                try:
+                    await self._until_unneeded()
+                finally:
+                    self.closing = True
+                    if self.target is not None:
+                        self.target.close()
+                    self.room.disconnect(1001, "the document is being closed")
+                    with move_on_after(LAST_SAVE_SECONDS, shield=True):
+                        await self._save_last()
+                tasks.cancel_scope.cancel()
+        finally:
+            # pycrdt holds its observers where no garbage collection finds them.
+            self.document.unobserve()
+
+    @property
+    def held(self) -> bool:
+        """Whether somebody needs it now."""
+        return self._holds > 0
 
     def stop(self) -> None:
         """Close, whoever needs it."""
+        self.closing = True
         self._stopping.set()
 
     def hold(self) -> None:
@@ -117,6 +129,9 @@ class OpenDocument:
     def admit(self, client: RoomClient) -> None:
         """Let a client take part, until it leaves. Returns at once."""
         assert self._tasks is not None, "the document is not open"
+        if self.closing:
+            client.close(1001, "the document is being closed")
+            return
         # Held from now on, so that it cannot close before the client's task has begun.
         self.hold()
         self._tasks.start_soon(self._serve, client)
@@ -124,21 +139,37 @@ class OpenDocument:
     def record_anew(self) -> None:
         """Start recording from what the document is now: when it was loaded, or the log has lost it."""
         base = self.mirror.base
-        self._logged = 0
-        self._writer.begin(
-            self.room_id, self.lineage, self._doc.get_update(), None if base is None else str(base)
-        )
+        snapshot = self._doc.get_update()
+        self._logged, self._snapshot_bytes = 0, len(snapshot)
+        self._writer.begin(self.room_id, self.lineage, snapshot, None if base is None else str(base))
 
     # MirroredDocument
 
     def read(self) -> Any:
         # jupyter_ydoc gives cells with the id of another cell a new one while reading.
         with self.room.writing(FromServer()):
-            return self.document.get()
+            try:
+                return self.document.get()
+            except (ValueError, OverflowError):
+                if not isinstance(self.document, YNotebook):
+                    raise
+                logger.warning("%s holds numbers that are none; they are replaced by null", self.room_id)
+                replace_non_finite(self.document)
+                return self.document.get()
 
-    def take_up(self, content: Any) -> None:
+    def cell_ids(self) -> list[str]:
+        return [str(name) for name in self.notebook.order()] if self.notebook is not None else []
+
+    def take_up(self, path: str, content: Any) -> None:
+        print_ = fingerprint(content)
+        try:
+            # First where nothing is lost when it fails half-way.
+            document_types.check(self.room_id, content, print_)
+        except Exception as error:
+            raise LoadFailed(path, str(error) or type(error).__name__) from error
+        like = self._cells_with_ids() if self.notebook is not None else []
         with self.room.writing(FromFile()):
-            self._set(content)
+            document_types.fill(self.document, content, print_, like)
 
     def live_cells(self) -> Container[str]:
         return self.target.live_cells() if self.target is not None else ()
@@ -149,19 +180,22 @@ class OpenDocument:
         said = [wish for wish in wishes if wish is not None]
         return not said or any(said)
 
-    def saved(self, base: Base, path: str) -> None:
+    def agreed(self, base: Base) -> None:
+        self._writer.set_base(self.room_id, str(base))
+
+    def saved(self, base: Base) -> None:
         if self.target is not None:
             self.target.forget_ended()
-        self._say({"dirty": False, "path": path, "hash": str(base.file)})
-        self._writer.set_base(self.room_id, str(base))
-        if self._logged > self._settings.log_compact_bytes:
-            snapshot = self._doc.get_update()
-            if self._logged > len(snapshot):
-                self._writer.compact(self.room_id, snapshot)
-                self._logged = 0
+        self._say({"dirty": False, "hash": str(base.file)})
+        self._compact_log()
+        self._holds_changed.set()  # nobody may have waited for more than this
+
+    def is_at(self, path: str) -> None:
+        self._say({"path": path})
 
     def unsaved(self) -> None:
         self._say({"dirty": True})
+        self._compact_log()
 
     def set_aside(self, path: str, content: Any) -> str:
         folder = self._settings.aside_dir
@@ -176,7 +210,7 @@ class OpenDocument:
 
     async def _load(self) -> None:
         file = await self.mirror.load()
-        history = await self._read_log()
+        history = await self._read_log(file.path)
         unsaved = False
         base: Base | None = None
         if history is not None:
@@ -184,8 +218,13 @@ class OpenDocument:
             unsaved, base = self._agree(file, Base.parse(history.base or ""))
         else:
             self.lineage = document_types.first_lineage(self.room_id, file.fingerprint)
+            try:
+                with guarded("it cannot become a shared document"):
+                    first = document_types.build(self.room_id, file.content, file.fingerprint)
+            except Exception as error:
+                raise LoadFailed(file.path, str(error) or type(error).__name__) from error
             with self.room.writing(FromFile()):
-                self._doc.apply_update(document_types.build(self.room_id, file.content, file.fingerprint))
+                self._doc.apply_update(first)
             base = Base(file.fingerprint, fingerprint(self.read()))
         if self.notebook is not None:
             with self.room.writing(FromServer()):
@@ -196,7 +235,7 @@ class OpenDocument:
         self.room.add_sink(self._note_update)
         self.document.observe(self._note_change)
 
-    async def _read_log(self) -> History | None:
+    async def _read_log(self, path: str) -> History | None:
         """The recorded history, replayed into the document; None if there is none that can be used."""
         try:
             # What is still to be written of an earlier life of this document comes first.
@@ -213,9 +252,14 @@ class OpenDocument:
             with guarded("the recorded history cannot be replayed"):
                 for update in history.updates:
                     scratch.apply_update(update)
+                view = document_types.wrap(self.room_id, scratch)
+                if isinstance(view, YNotebook):
+                    replace_non_finite(view)
+                view.get()
             snapshot = scratch.get_update()
         except Exception as error:
-            logger.error("%s is loaded from its file: %s", self.room_id, error)
+            where = self._set_history_aside(path, history)
+            logger.error("%s is loaded from its file: %s. The history is in %s", path, error, where)
             return None
         with self.room.writing(FromLog()):
             self._doc.apply_update(snapshot)
@@ -226,27 +270,40 @@ class OpenDocument:
         document = fingerprint(self.read())
         if document == file.fingerprint:
             return False, Base(document, document)
-        if base is None:
-            base = Base(file.fingerprint, file.fingerprint)
-        decision = decide(file.fingerprint, document, base)
-        if decision is Decision.RELOAD:
-            self.take_up(file.content)
-            return False, Base(file.fingerprint, fingerprint(self.read()))
-        if decision is Decision.MERGE:
-            where = self.set_aside(file.path, file.content)
-            logger.warning(
-                "%s was changed by another program while this server was not looking, and here too. "
-                "What was open here was kept; the file's version is in %s",
-                file.path,
-                where,
-            )
-            return True, Base(file.fingerprint, file.fingerprint)
-        return decision is Decision.SAVE, base
+        # Without a common base nobody can say which of them is the newer one.
+        decision = Decision.MERGE if base is None else decide(file.fingerprint, document, base)
+        match decision:
+            case Decision.RELOAD:
+                self.take_up(file.path, file.content)
+                return False, Base(file.fingerprint, fingerprint(self.read()))
+            case Decision.MERGE:
+                where = self._set_aside_or_fail(file.path, file.path, file.content)
+                logger.warning(
+                    "%s was changed by another program while this server was not looking, and here too. "
+                    "What was open here was kept; the file's version is in %s",
+                    file.path,
+                    where,
+                )
+                return True, Base(file.fingerprint, file.fingerprint)
+            case _:
+                assert base is not None
+                return decision is Decision.SAVE, base
 
-    def _set(self, content: Any) -> None:
-        if isinstance(self.document, YNotebook):
-            content = document_types.with_cell_ids(content, fingerprint(content))
-        self.document.set(content)
+    def _set_history_aside(self, path: str, history: History) -> str:
+        updates = [b64encode(update).decode() for update in history.updates]
+        return self._set_aside_or_fail(path, f"{path}.updates.json", updates)
+
+    def _set_aside_or_fail(self, path: str, name: str, content: Any) -> str:
+        try:
+            return self.set_aside(name, content)
+        except OSError as error:
+            raise LoadFailed(path, f"a version of it could not be kept aside ({error})") from error
+
+    def _cells_with_ids(self) -> list[dict[str, Any]]:
+        names, cells = self.cell_ids(), self.read()["cells"]
+        if len(names) != len(cells):
+            return []
+        return [{**cell, "id": name} for cell, name in zip(cells, names, strict=True)]
 
     # Private: sinks, called from inside transactions: they only take notes
 
@@ -259,6 +316,13 @@ class OpenDocument:
             self.mirror.changed()
 
     # Private: the rest
+
+    def _compact_log(self) -> None:
+        if self._logged <= max(self._settings.log_compact_bytes, self._snapshot_bytes):
+            return
+        snapshot = self._doc.get_update()
+        self._writer.compact(self.room_id, snapshot)
+        self._logged, self._snapshot_bytes = 0, len(snapshot)
 
     def _say(self, state: dict[str, Any]) -> None:
         """Write into the document's ``state`` what differs from what it says."""
@@ -277,8 +341,12 @@ class OpenDocument:
             return
         try:
             await self.mirror.save(recreate=True)
-        except SaveFailed as error:
-            logger.error("%s", error)
+        except Exception as error:
+            if isinstance(error, SaveFailed):
+                logger.error("%s", error)
+            else:
+                # A mistake of ours; the document goes on.
+                logger.exception("%s could not be saved", self.room_id)
             client.put(sync.save_reply(save_id, "failed"))
         else:
             client.put(sync.save_reply(save_id, "success"))
@@ -309,8 +377,12 @@ class OpenDocument:
                     await self._holds_changed.wait()
                 if not waiting.cancelled_caught or self._holds:
                     continue
-                if self.mirror.dirty and self.may_autosave():
-                    continue  # a save that fails is tried again; until then only the log has the rest
+                if self.mirror.dirty and not self.mirror.missing and self.may_autosave():
+                    # A save that fails is tried again; until then only the log has the rest. Its success
+                    # is among the changes; that the file was deleted is not.
+                    with move_on_after(self._settings.poll_interval):
+                        await self._holds_changed.wait()
+                    continue
                 # No await from here to the end of ``run``'s waiting: nobody can come in between.
                 self.closing = True
                 tasks.cancel_scope.cancel()
@@ -320,8 +392,8 @@ class OpenDocument:
         try:
             if self.mirror.dirty and self.may_autosave():
                 await self.mirror.save()
-        except SaveFailed as error:
-            logger.error("%s", error)
+        except Exception as error:
+            logger.error("%s; the update log has what is not in it", error)
         try:
             await self._writer.flush(self.room_id)
         except UpdateLogError as error:

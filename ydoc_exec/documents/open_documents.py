@@ -7,7 +7,6 @@ test. The first caller loads, the others wait for it.
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -16,6 +15,7 @@ from anyio import Lock
 from anyio.abc import TaskGroup, TaskStatus
 
 from ydoc_exec.documents.open_document import OpenDocument
+from ydoc_exec.errors import OpenAsOtherType, ServerStopping
 from ydoc_exec.ids import RoomId
 
 logger = logging.getLogger(__name__)
@@ -33,14 +33,14 @@ class OpenDocuments:
         self._tasks = tasks
         self._make = make
         self._documents: dict[RoomId, OpenDocument] = {}
-        self._locks: defaultdict[RoomId, Lock] = defaultdict(Lock)
+        self._turns: dict[str, tuple[Lock, int]] = {}
         self._stopped = False
 
     @asynccontextmanager
     async def open(self, room_id: RoomId) -> AsyncIterator[OpenDocument]:
         """The document, loaded, and open at least until the block ends.
 
-        Raises ``BadRoomId``, ``DocumentNotFound`` or ``LoadFailed``. A failed load leaves nothing behind, so
+        Raises ``BadRoomId``, ``DocumentNotFound``, ``LoadFailed``, ``OpenAsOtherType`` or ``ServerStopping``. A failed load leaves nothing behind, so
         it can be tried again.
         """
         document = await self._get(room_id)
@@ -71,20 +71,47 @@ class OpenDocuments:
 
     async def _get(self, room_id: RoomId) -> OpenDocument:
         """The document, loaded and held once for the caller."""
-        async with self._locks[room_id]:
-            document = self._documents.get(room_id)
-            if document is not None and document.closing:
-                # It is being saved. Whoever comes now gets it fresh from the file and the log.
-                await document.closed.wait()
-                document = None
-            if document is not None:
-                document.hold()
-                return document
+        async with self._turn(room_id.file_id):
+            if self._stopped:
+                raise ServerStopping
+            for document in self.all():
+                if document.room_id.file_id == room_id.file_id and not await self._leaves(document, room_id):
+                    document.hold()
+                    return document
             document = self._make(room_id)
             # Held before it lives: it must not find itself unneeded before the caller gets it.
             document.hold()
             await self._tasks.start(self._live, document)
             return document
+
+    async def _leaves(self, document: OpenDocument, wanted: RoomId) -> bool:
+        """Whether the open document of this file was not the wanted one, and is closed now.
+
+        Two documents of one file would each save it over the other's changes.
+        """
+        if document.room_id != wanted and not document.closing:
+            if document.held:
+                path = document.document.path or wanted.file_id
+                raise OpenAsOtherType(path, f"{wanted.format} {wanted.type}", document.room_id.type)
+            document.stop()
+        if not document.closing:
+            return False
+        # It is being saved. Whoever comes now gets it fresh from the file and the log.
+        await document.closed.wait()
+        return True
+
+    @asynccontextmanager
+    async def _turn(self, file_id: str) -> AsyncIterator[None]:
+        """One after the other, for each file."""
+        lock, users = self._turns.get(file_id, (Lock(), 0))
+        self._turns[file_id] = lock, users + 1
+        try:
+            async with lock:
+                yield
+        finally:
+            _, users = self._turns.pop(file_id)
+            if users > 1:
+                self._turns[file_id] = lock, users - 1
 
     async def _live(
         self, document: OpenDocument, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED

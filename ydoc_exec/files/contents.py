@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
@@ -19,6 +20,29 @@ class ContentsManager(Protocol):
     def save(self, model: dict[str, Any], path: str) -> Any: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Tells one state of a file from another without reading it, as far as the contents manager can."""
+
+    modified: datetime | None
+    size: int | None
+
+    @classmethod
+    def of(cls, model: dict[str, Any]) -> Stamp:
+        """The stamp in a model of the contents API."""
+        when, size = model.get("last_modified"), model.get("size")
+        return cls(when if isinstance(when, datetime) else None, size if isinstance(size, int) else None)
+
+    def differs(self, other: Stamp) -> bool:
+        """Whether the file was written between the two.
+
+        The size is there for file systems that tell time in seconds; not every manager says it.
+        """
+        if self.modified != other.modified:
+            return True
+        return None not in (self.size, other.size) and self.size != other.size
+
+
 async def settled(value: T | Awaitable[T]) -> T:
     """The value itself, from either kind of manager."""
     if inspect.isawaitable(value):
@@ -31,10 +55,12 @@ def is_missing(error: Exception) -> bool:
     return getattr(error, "status_code", None) == 404
 
 
-def modified(model: dict[str, Any]) -> datetime | None:
-    """The file's time of change as the contents manager says it."""
-    stamp = model.get("last_modified")
-    return stamp if isinstance(stamp, datetime) else None
+def contents_type(type: str) -> str:
+    """What the contents API calls a file that holds a document of this type.
+
+    It knows notebooks and files; a document type of its own (``jcad``) is in a file.
+    """
+    return type if type in ("notebook", "directory") else "file"
 
 
 def plain(value: Any) -> Any:

@@ -7,20 +7,24 @@ anything before ``start`` was called, so a document that did not finish loading 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Container
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Protocol
 
 from anyio import Event, Lock, create_task_group, move_on_after, sleep
 
 from ydoc_exec.errors import DocumentNotFound, LoadFailed, SaveFailed
-from ydoc_exec.files.contents import ContentsManager, is_missing, modified, plain, settled
+from ydoc_exec.files.cell_ids import identify
+from ydoc_exec.files.contents import ContentsManager, Stamp, contents_type, is_missing, plain, settled
 from ydoc_exec.files.decision import Base, Decision, Fingerprint, decide, fingerprint
 from ydoc_exec.files.merge import merge
 from ydoc_exec.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+_MADE_UP = re.compile("[0-9a-f]{8}")
+"""Ids of this form are made by nbformat while reading, for cells that have none: others at each reading."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,7 @@ class FileContent:
     path: str
     content: Any
     fingerprint: Fingerprint
-    stamp: datetime | None
+    stamp: Stamp
 
 
 class MirroredDocument(Protocol):
@@ -40,8 +44,15 @@ class MirroredDocument(Protocol):
         """The content, in the form the contents API has for this type."""
         ...
 
-    def take_up(self, content: Any) -> None:
-        """Become this content, keeping what did not change as it is."""
+    def cell_ids(self) -> list[str]:
+        """The ids of a notebook's cells, also if the content that ``read`` returns has none (nbformat 4.4)."""
+        ...
+
+    def take_up(self, path: str, content: Any) -> None:
+        """Become this content, keeping what did not change as it is.
+
+        Raises ``LoadFailed`` if it cannot be a document, and has changed nothing then.
+        """
         ...
 
     def live_cells(self) -> Container[str]:
@@ -52,8 +63,16 @@ class MirroredDocument(Protocol):
         """Whether saving without being asked is wanted."""
         ...
 
-    def saved(self, base: Base, path: str) -> None:
+    def agreed(self, base: Base) -> None:
+        """This is what file and document have in common from now on, whatever was changed meanwhile."""
+        ...
+
+    def saved(self, base: Base) -> None:
         """File and document are equal as of now."""
+        ...
+
+    def is_at(self, path: str) -> None:
+        """The file's path, when it is another one than before."""
         ...
 
     def unsaved(self) -> None:
@@ -61,7 +80,7 @@ class MirroredDocument(Protocol):
         ...
 
     def set_aside(self, path: str, content: Any) -> str:
-        """Keep a version that would be lost otherwise; where it is now."""
+        """Keep a version that would be lost otherwise; where it is now. Raises ``OSError``."""
         ...
 
 
@@ -92,13 +111,14 @@ class FileMirror:
         self._lock = Lock()
         self._base: Base | None = None
         self._base_content: Any = None
-        self._stamp: datetime | None = None
+        self._stamp = Stamp(None, None)
         self._path = ""
         self._edits = 0
         self._saved_edits = 0
         self._changed = Event()
         self._hurry = Event()
         self._missing = False
+        self._trouble: tuple[str, int] = ("", 0)
 
     @property
     def base(self) -> Base | None:
@@ -110,31 +130,36 @@ class FileMirror:
         """Whether the document has changes that are not known to be in the file."""
         return self._edits != self._saved_edits
 
+    @property
+    def missing(self) -> bool:
+        """Whether the file was deleted: it comes back only when somebody saves it."""
+        return self._missing
+
     async def load(self) -> FileContent:
         """Read the file. Raises ``DocumentNotFound`` or ``LoadFailed``; nothing is changed by it."""
         path = self._path_of()
         if path is None:
             raise DocumentNotFound("this file id")
-        try:
-            model = await settled(
-                self._contents.get(path, content=True, type=self._type, format=self._format)
-            )
-        except Exception as error:
-            if is_missing(error):
-                raise DocumentNotFound(path) from error
-            raise LoadFailed(path, _reason(error)) from error
-        content = plain(model["content"])
-        return FileContent(path, content, fingerprint(content), modified(model))
+        model, content = await self._read_file(path)
+        if self._type == "notebook" and _may_be_made_up(content):
+            # Nothing else tells: the ids that the next reading has not were not in the file.
+            again, other = await self._read_file(path)
+            if not Stamp.of(again).differs(Stamp.of(model)):
+                content = _without_made_up(content, other)
+        return FileContent(path, content, fingerprint(content), Stamp.of(model))
 
     def start(self, file: FileContent, base: Base, *, unsaved: bool) -> None:
         """The document is loaded. ``base`` is what it and ``file`` had in common when they last agreed.
 
-        With ``unsaved`` the document is ahead of it and will be saved soon.
+        With ``unsaved`` the document is ahead of the file, which has nothing that it has not, and will be
+        saved soon.
         """
         self._path = file.path
         self._stamp = file.stamp
         self._base = base
-        self._base_content = None if unsaved else self._document.read()
+        self._base_content = file.content if unsaved else self._document.read()
+        if self._type == "notebook":
+            self._base_content = self._identified(self._base_content)
         if unsaved:
             self.changed()
 
@@ -144,8 +169,9 @@ class FileMirror:
         self._changed.set()
 
     def hurry(self) -> None:
-        """Save without the usual delay (a run has ended)."""
-        self._hurry.set()
+        """Save what has changed without the usual delay (a run has ended)."""
+        if self.dirty:
+            self._hurry.set()
 
     async def run(self) -> None:
         """Save and watch until cancelled."""
@@ -156,7 +182,8 @@ class FileMirror:
     async def save(self, *, recreate: bool = False) -> None:
         """Return when the file has the document's state of this moment. Raises ``SaveFailed``.
 
-        A file that was deleted comes back only with ``recreate``.
+        With ``recreate`` somebody wants it: then a file that was deleted is written again, and one that has
+        become unreadable is kept aside and replaced.
         """
         async with self._lock:
             await self._save(recreate)
@@ -172,14 +199,22 @@ class FileMirror:
             self._document.unsaved()
             await self._wait_for_quiet()
             if not self._document.may_autosave():
+                # Those who do not want it may change their minds, or leave.
+                await sleep(self._settings.poll_interval)
+                self._changed.set()
                 continue
             try:
                 await self.save()
             except SaveFailed as error:
                 logger.error("%s", error)
-                self._document.unsaved()
-                await sleep(self._settings.save_retry)
-                self._changed.set()
+            except Exception:
+                # A mistake here must not end the document, which nobody could save then.
+                logger.exception("%s could not be saved; it is tried again", self._path)
+            else:
+                continue
+            self._document.unsaved()
+            await sleep(self._settings.save_retry)
+            self._changed.set()
 
     async def _wait_for_quiet(self) -> None:
         """Until nothing changes for the save delay, but not longer than the save interval."""
@@ -193,19 +228,25 @@ class FileMirror:
         self._hurry = Event()
 
     async def _save(self, recreate: bool) -> None:
-        path = self._path_of() or self._path
-        base = self._base
-        if base is None:
-            raise SaveFailed(path, "the document has not finished loading")
-        await self._look(path, recreate)
+        if self._base is None:
+            raise SaveFailed(self._path, "the document has not finished loading")
+        path = self._find()
+        unreadable = False
+        try:
+            await self._look(path, recreate)
+        except (LoadFailed, DocumentNotFound) as error:
+            why = error.why if isinstance(error, LoadFailed) else str(error)
+            if not recreate:
+                raise SaveFailed(path, f"another program has changed the file, and {why}") from error
+            await self._set_unreadable_aside(path, why)
+            unreadable = True
         if self._missing and not recreate:
             return
-        base = self._base or base
         edits = self._edits
-        content = self._document.read()
+        content = self._read(path)
         document = fingerprint(content)
-        if document != base.document or self._missing:
-            model = {"type": self._type, "format": self._format, "content": content}
+        if document != self._base.document or self._missing or unreadable:
+            model = {"type": contents_type(self._type), "format": self._format, "content": content}
             try:
                 answer = await settled(self._contents.save(model, path))
             except Exception as error:
@@ -213,13 +254,56 @@ class FileMirror:
             if answer.get("message"):
                 logger.warning("%s was saved, but it is no valid notebook: %s", path, answer["message"])
             self._missing = False
-            self._stamp = modified(answer)
-            self._base = Base(document, document)
-            self._base_content = content
+            self._stamp = Stamp.of(answer)
+            self._agree(Base(document, document), content)
         self._saved_edits = edits
-        self._path = path
         if not self.dirty:
-            self._document.saved(self._base or base, path)
+            self._document.saved(self._base)
+
+    def _agree(self, base: Base, content: Any) -> None:
+        self._base = base
+        self._base_content = content if self._type != "notebook" else self._identified(content)
+        self._document.agreed(base)
+
+    def _find(self) -> str:
+        """Where the file is now, or was last if nobody knows."""
+        path = self._path_of() or self._path
+        if path != self._path:
+            self._path = path
+            self._document.is_at(path)
+        return path
+
+    def _read(self, path: str) -> Any:
+        try:
+            return self._document.read()
+        except Exception as error:
+            # Any client can write what jupyter_ydoc cannot read.
+            raise SaveFailed(path, f"the document cannot be read ({_reason(error)})") from error
+
+    def _identified(self, content: Any) -> Any:
+        """A notebook's content with the cell ids that the document has for it."""
+        names = self._document.cell_ids()
+        if len(names) != len(content["cells"]) or all(cell.get("id") for cell in content["cells"]):
+            return content
+        return {
+            **content,
+            "cells": [
+                {**cell, "id": cell.get("id") or name}
+                for cell, name in zip(content["cells"], names, strict=True)
+            ],
+        }
+
+    async def _set_unreadable_aside(self, path: str, why: str) -> None:
+        for format in ("text", "base64"):
+            try:
+                model = await settled(self._contents.get(path, content=True, type="file", format=format))
+                where = self._document.set_aside(path, model["content"])
+            except Exception as error:
+                if format == "base64":
+                    raise SaveFailed(path, _reason(error)) from error
+            else:
+                logger.warning("%s is replaced by what is open here (%s); it is in %s", path, why, where)
+                return
 
     # Private: what other programs do
 
@@ -227,22 +311,33 @@ class FileMirror:
         while True:
             await sleep(self._settings.poll_interval)
             async with self._lock:
-                path = self._path_of() or self._path
                 try:
-                    await self._look(path, recreate=False)
-                except (SaveFailed, LoadFailed, DocumentNotFound) as error:
-                    # Half-written files are common while another program writes: the next look decides.
-                    logger.debug("%s", error)
-                if path != self._path:
-                    self._path = path
-                    if self._base is not None and not self.dirty:
-                        self._document.saved(self._base, path)
+                    await self._look(self._find(), recreate=False)
+                except Exception as error:
+                    self._say_trouble(error)
+                else:
+                    self._trouble = ("", 0)
+
+    def _say_trouble(self, error: Exception) -> None:
+        """Once, and not the first time: half-written files are common while another program writes."""
+        what, times = self._trouble
+        times = times + 1 if what == str(error) else 1
+        self._trouble = (str(error), times)
+        expected = isinstance(error, (SaveFailed, LoadFailed, DocumentNotFound))
+        if not expected and times == 1:
+            logger.error("%s could not be compared with its file", self._path, exc_info=error)
+        elif expected and times == 3:
+            logger.warning("%s", error)
 
     async def _look(self, path: str, recreate: bool) -> None:
-        """Take up what another program did to the file, if anything."""
+        """Take up what another program did to the file, if anything.
+
+        Raises ``SaveFailed`` if it cannot be looked at, and ``LoadFailed`` or ``DocumentNotFound`` if what is
+        there cannot be taken up; then nothing was changed, and the next look finds it again.
+        """
         try:
             model = await settled(
-                self._contents.get(path, content=False, type=self._type, format=self._format)
+                self._contents.get(path, content=False, type=contents_type(self._type), format=self._format)
             )
         except Exception as error:
             if not is_missing(error):
@@ -253,44 +348,60 @@ class FileMirror:
             return
         if self._missing:
             self._missing = False
-        if modified(model) == self._stamp:
+            if self.dirty:
+                self._changed.set()  # nobody has waited for it to come back
+        if not self._stamp.differs(Stamp.of(model)):
             return
         file = await self.load()
-        self._stamp = file.stamp
         base = self._base
-        if base is None or file.fingerprint == base.file:
-            return  # touched, or the same content written again
-        self._take_up(file, base)
+        # The same content may have been written again, or the file only touched.
+        if base is not None and file.fingerprint != base.file:
+            self._take_up(file, base)
+        # Not before: what could not be taken up must not look known, or it would be written over.
+        self._stamp = file.stamp
+
+    async def _read_file(self, path: str) -> tuple[dict[str, Any], Any]:
+        try:
+            model = await settled(
+                self._contents.get(path, content=True, type=contents_type(self._type), format=self._format)
+            )
+            return model, plain(model["content"])
+        except Exception as error:
+            if is_missing(error):
+                raise DocumentNotFound(path) from error
+            raise LoadFailed(path, _reason(error)) from error
 
     def _take_up(self, file: FileContent, base: Base) -> None:
-        ours = self._document.read()
-        document = fingerprint(ours)
-        decision = decide(file.fingerprint, document, base)
+        ours = self._read(file.path)
+        theirs = file.content
+        decision = decide(file.fingerprint, fingerprint(ours), base)
         merged = None
-        if self._type == "notebook" and self._base_content is not None:
-            merged = merge(self._base_content, ours, file.content, self._document.live_cells())
-        if decision is Decision.RELOAD and merged is None:
-            self._document.take_up(file.content)
-        elif merged is not None:
+        if self._type == "notebook":
+            theirs = identify(theirs, file.fingerprint, self._base_content["cells"])
+            merged = merge(self._base_content, self._identified(ours), theirs, self._document.live_cells())
+        if merged is not None:
             if merged.conflicts:
                 self._warn(file, merged.conflicts)
-            self._document.take_up(merged.content)
+            self._document.take_up(file.path, merged.content)
+        elif decision is Decision.RELOAD:
+            self._document.take_up(file.path, theirs)
         else:
             self._warn(file, ("all of it",))
         logger.info("%s was changed by another program and taken up", file.path)
-        if decision is Decision.RELOAD and (
-            merged is None or fingerprint(merged.content) == file.fingerprint
-        ):
-            self._base_content = self._document.read()
-            self._base = Base(file.fingerprint, fingerprint(self._base_content))
+        if decision is Decision.RELOAD and (merged is None or _same(merged.content, theirs)):
+            content = self._read(file.path)
+            self._agree(Base(file.fingerprint, fingerprint(content)), content)
         else:
             # The document has more than the file: they have in common what the file has, and a save follows.
-            self._base = Base(file.fingerprint, file.fingerprint)
-            self._base_content = file.content
+            self._agree(Base(file.fingerprint, file.fingerprint), theirs)
         self.changed()
 
     def _warn(self, file: FileContent, what: tuple[str, ...]) -> None:
-        where = self._document.set_aside(file.path, file.content)
+        try:
+            where = self._document.set_aside(file.path, file.content)
+        except OSError as error:
+            # Then it stays where it is, and what is open here is not saved over it.
+            raise LoadFailed(file.path, f"its version could not be kept aside ({error})") from error
         logger.warning(
             "%s was changed by another program and here at once (%s). What is open was kept; "
             "the other version is in %s",
@@ -298,6 +409,27 @@ class FileMirror:
             ", ".join(what),
             where,
         )
+
+
+def _may_be_made_up(notebook: Any) -> bool:
+    return any(_MADE_UP.fullmatch(str(cell.get("id", ""))) for cell in notebook["cells"])
+
+
+def _without_made_up(notebook: Any, again: Any) -> Any:
+    """The notebook without the ids that another reading of the same file has not."""
+    if len(notebook["cells"]) != len(again["cells"]):
+        return notebook
+    cells = [
+        cell
+        if cell.get("id") == other.get("id")
+        else {key: value for key, value in cell.items() if key != "id"}
+        for cell, other in zip(notebook["cells"], again["cells"], strict=True)
+    ]
+    return {**notebook, "cells": cells}
+
+
+def _same(one: Any, other: Any) -> bool:
+    return fingerprint(one) == fingerprint(other)
 
 
 def _reason(error: Exception) -> str:

@@ -29,12 +29,12 @@ class Merged:
 def merge(base: Notebook, ours: Notebook, theirs: Notebook, live: Container[str] = ()) -> Merged | None:
     """Merge notebooks; None if cells cannot be told apart (missing or repeated ids).
 
-    The results of cells in ``live`` (running, or run since the last save) are never taken from the file.
+    Cells in ``live`` (queued, running, or run since the last save) stay, and their results are never taken
+    from the file.
     """
-    sides = [_by_id(notebook) for notebook in (base, ours, theirs)]
-    if any(side is None for side in sides):
+    base_cells, our_cells, their_cells = map(_by_id, (base, ours, theirs))
+    if base_cells is None or our_cells is None or their_cells is None:
         return None
-    base_cells, our_cells, their_cells = (side or {} for side in sides)
     conflicts: list[str] = []
     merged: dict[str, Cell] = {}
     for name in {**our_cells, **their_cells}:
@@ -55,10 +55,10 @@ def merge(base: Notebook, ours: Notebook, theirs: Notebook, live: Container[str]
 
 
 def _by_id(notebook: Notebook) -> dict[str, Cell] | None:
-    cells = {cell.get("id"): cell for cell in notebook["cells"]}
-    if None in cells or len(cells) != len(notebook["cells"]):
+    names = [cell.get("id") for cell in notebook["cells"]]
+    if not all(isinstance(name, str) and name for name in names) or len(set(names)) != len(names):
         return None
-    return {str(name): cell for name, cell in cells.items()}
+    return dict(zip(names, notebook["cells"], strict=True))
 
 
 def _without_cells(notebook: Notebook) -> Notebook:
@@ -71,18 +71,36 @@ def _merge_cell(
     if ours is None or theirs is None:
         present = ours if theirs is None else theirs
         # New on this side, or deleted on the other while this side changed it: then it stays.
-        return present if base is None or _comparable(present) != _comparable(base) else None
+        if base is None or _comparable(present) != _comparable(base) or (live and present is ours):
+            return present
+        return None
     if base is None:
         base = {}
     results = [{key: cell.get(key) for key in RESULT} for cell in (base, ours, theirs)]
     rest = [{key: value for key, value in cell.items() if key not in RESULT} for cell in (base, ours, theirs)]
     merged = _merge_fields(rest[0], rest[1], rest[2], name, conflicts)
+    if live and "cell_type" in ours:
+        merged["cell_type"] = ours["cell_type"]
     take_theirs = not live and results[1] == results[0]
     source = theirs if take_theirs else ours
     if not take_theirs and results[2] not in (results[0], results[1]) and not live:
         conflicts.append(name)
-    merged.update({key: source[key] for key in RESULT if key in source})
+    if merged.get("cell_type", "code") == "code":  # one side may have made text of it
+        merged.update({key: source[key] for key in RESULT if key in source})
+        if take_theirs and results[2] != results[1]:
+            # Trust is in what is shown, and this was made elsewhere: what the contents manager says of it.
+            merged["metadata"] = _trusted_as(theirs, merged.get("metadata"))
     return merged
+
+
+def _trusted_as(cell: Cell, metadata: Any) -> Any:
+    if not isinstance(metadata, dict):
+        return metadata
+    metadata = {key: value for key, value in metadata.items() if key != "trusted"}
+    said = cell.get("metadata")
+    if isinstance(said, dict) and "trusted" in said:
+        metadata["trusted"] = said["trusted"]
+    return metadata
 
 
 def _comparable(cell: Cell | None) -> Cell:
@@ -115,13 +133,19 @@ def _changed(key: str, base: Cell, side: Cell) -> bool:
 def _merge_order(base: list[str], ours: list[str], theirs: list[str]) -> list[str]:
     """The order of the side that changed it (ours if both did), with the other side's new cells put after
     the cell they followed there."""
-    common = [name for name in base if name in ours and name in theirs]
-    moved = [name for name in ours if name in common] != common
+    both = set(base) & set(ours) & set(theirs)
+    moved = [name for name in ours if name in both] != [name for name in base if name in both]
     leading, other = (ours, theirs) if moved else (theirs, ours)
-    order = list(leading)
-    for index, name in enumerate(other):
-        if name in order:
-            continue
-        before = next((order.index(prior) for prior in reversed(other[:index]) if prior in order), -1)
-        order.insert(before + 1, name)
+    there = set(leading)
+    followers: dict[str | None, list[str]] = {}
+    place: str | None = None
+    for name in other:
+        if name not in there:
+            followers.setdefault(place, []).append(name)
+        else:
+            place = name
+    order = list(followers.get(None, []))
+    for name in leading:
+        order.append(name)
+        order += followers.get(name, [])
     return order

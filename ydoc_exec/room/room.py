@@ -30,6 +30,9 @@ Sink = Callable[[bytes, Origin | None], None]
 EMPTY_UPDATE = b"\x00\x00"
 BARRIERS_REMEMBERED = 1000
 
+PATIENCE = 4
+"""A client for which so many times the backlog waits, and cannot be forgotten, is given up."""
+
 
 class Room:
     """A document, its presence and its clients. It knows no file, no kernel and no HTTP.
@@ -58,7 +61,8 @@ class Room:
         self._yroom = YRoom(ready=False, ydoc=doc, log=logger)
         self._sinks: list[Sink] = []
         self._writer: Origin | None = None
-        self._barriers: OrderedDict[str, Event] = OrderedDict()
+        self._barriers_reached: OrderedDict[str, None] = OrderedDict()
+        self._barriers_awaited: dict[str, list[Event]] = {}
 
     @property
     def awareness(self) -> Awareness:
@@ -96,7 +100,9 @@ class Room:
 
     async def serve(self, client: RoomClient) -> None:
         """Let a client take part until it leaves. A client's failure ends its own part and nothing else."""
-        client.join(self, Outbox(self._backlog, self.doc.get_update, self.doc.get_state))
+        client.join(
+            self, Outbox(self._backlog, self.doc.get_update, self.doc.get_state), PATIENCE * self._backlog
+        )
         # Who is here already: YRoom would tell a newcomer only about the next change.
         client.put(self._everybody())
         self.clients.add(client)
@@ -107,6 +113,7 @@ class Room:
                 tasks.cancel_scope.cancel()
         finally:
             self.clients.discard(client)
+            client.end()
             self._say_left(client)
 
     def receive(self, client: RoomClient, frame: bytes) -> bool:
@@ -122,7 +129,7 @@ class Room:
             return True
         elif isinstance(message, sync.Barrier):
             # Frames of one client are taken one after the other: all that came before is in the document.
-            self._barrier(message.token).set()
+            self._reach(message.token)
             client.put(sync.barrier_reply(message.token))
         elif isinstance(message, sync.Save):
             if self._save is None:
@@ -135,11 +142,19 @@ class Room:
 
     async def barrier(self, token: str, timeout: float) -> None:
         """Wait until some client's barrier with this token has come. Raises ``BarrierNotReached``."""
+        if token in self._barriers_reached:
+            return
+        event = Event()
+        self._barriers_awaited.setdefault(token, []).append(event)
         try:
             with fail_after(timeout):
-                await self._barrier(token).wait()
+                await event.wait()
         except TimeoutError:
             raise BarrierNotReached(token, timeout) from None
+        finally:
+            self._barriers_awaited[token].remove(event)
+            if not self._barriers_awaited[token]:
+                del self._barriers_awaited[token]
 
     def disconnect(self, code: int, reason: str) -> None:
         """End every client's connection."""
@@ -162,11 +177,13 @@ class Room:
         with guarded("a state vector could not be read"):
             return self.doc.get_update(state)
 
-    def _barrier(self, token: str) -> Event:
-        event = self._barriers.setdefault(token, Event())
-        while len(self._barriers) > BARRIERS_REMEMBERED:
-            self._barriers.popitem(last=False)
-        return event
+    def _reach(self, token: str) -> None:
+        # Those who wait are not among the remembered: no flood of barriers can make one forget them.
+        for event in self._barriers_awaited.get(token, ()):
+            event.set()
+        self._barriers_reached[token] = None
+        while len(self._barriers_reached) > BARRIERS_REMEMBERED:
+            self._barriers_reached.popitem(last=False)
 
     def _everybody(self) -> bytes:
         awareness = self._yroom.awareness

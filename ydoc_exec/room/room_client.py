@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from anyio import (
+    BrokenResourceError,
     ClosedResourceError,
     EndOfStream,
     Event,
@@ -69,6 +70,9 @@ class RoomClient:
         self._wake = Event()
         self._room: Room | None = None
         self._outbox: Outbox | None = None
+        self._patience = 0
+        self._largest = 0
+        self._closed = False
 
     # The edge's side
 
@@ -76,7 +80,7 @@ class RoomClient:
         """A frame came. Returns when there is room for the next; frames of a client that left are dropped."""
         try:
             await self._sender.send(frame)
-        except ClosedResourceError:
+        except (ClosedResourceError, BrokenResourceError):
             logger.debug("A frame of %s came after it had left", self.name)
 
     def left(self) -> None:
@@ -84,22 +88,40 @@ class RoomClient:
         self._sender.close()
 
     def close(self, code: int, reason: str) -> None:
-        """End the connection."""
-        self._close(code, reason)
+        """End the connection; only the first reason counts."""
+        if not self._closed:
+            self._closed = True
+            self._close(code, reason)
         self.left()
 
     # The room's side
 
-    def join(self, room: Room, outbox: Outbox) -> None:
-        """Called by the room before anything else."""
+    def join(self, room: Room, outbox: Outbox, patience: int) -> None:
+        """Called by the room before anything else.
+
+        A client is given up when more than ``patience`` bytes wait for it, besides one reply and one update
+        of any size. The outbox forgets what it can of the rest, so such a client asks and does not read.
+        """
         self._room = room
         self._outbox = outbox
+        self._patience = patience
 
     def put(self, frame: bytes) -> None:
         """Let the client be sent this frame. Never raises or blocks."""
         assert self._outbox is not None, "the client has not joined"
+        if self._closed:
+            return
         self._outbox.put(frame)
         self._wake.set()
+        self._largest = max(self._largest, len(frame))
+        if self._outbox.pending_bytes > self._patience + 2 * self._largest:
+            logger.warning("%s asks and does not read, and is disconnected", self.name)
+            self.close(1013, "You do not read what you ask for. Connect again.")
+
+    def end(self) -> None:
+        """Called by the room when the client has no part in it any more."""
+        self._receiver.close()  # wakes whoever waits in ``receive``
+        self.close(1001, "The room was left.")
 
     def caught_up(self) -> None:
         """A reply made from the whole document was put."""

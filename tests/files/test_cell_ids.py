@@ -1,0 +1,69 @@
+"""Cells without ids get ones that last."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ydoc_exec.files.cell_ids import identify
+
+
+def notebook(*sources: str, kind: str = "code") -> dict[str, Any]:
+    return {"cells": [{"cell_type": kind, "source": source} for source in sources]}
+
+
+def ids(content: dict[str, Any]) -> list[str]:
+    return [cell["id"] for cell in content["cells"]]
+
+
+def test_the_same_file_gives_the_same_ids() -> None:
+    assert ids(identify(notebook("a", "b"), "123456789")) == ["123456-0", "123456-1"]
+
+
+def test_ids_that_are_there_stay() -> None:
+    content = {"cells": [{"id": "x"}, {"id": "y"}]}
+    assert identify(content, "123456", [{"id": "z"}]) is content
+
+
+def test_an_unchanged_cell_keeps_its_id_wherever_it_is() -> None:
+    before = identify(notebook("a", "b", "c"), "111111")
+    after = identify(notebook("new", "b", "c"), "222222", before["cells"])
+    assert ids(after) == ["111111-0", "111111-1", "111111-2"]  # the first was edited
+    longer = identify(notebook("a", "new", "b", "c"), "333333", before["cells"])
+    assert ids(longer) == ["111111-0", "333333-1", "111111-1", "111111-2"]
+
+
+def test_a_cell_of_another_type_is_another_cell() -> None:
+    before = identify(notebook("a"), "111111")
+    assert ids(identify(notebook("b", kind="markdown"), "222222", before["cells"])) == ["222222-0"]
+
+
+def test_sources_may_be_lists_of_lines() -> None:
+    before = identify(notebook("a\nb"), "111111")
+    after = identify({"cells": [{"cell_type": "code", "source": ["a\n", "b"]}]}, "222222", before["cells"])
+    assert ids(after) == ["111111-0"]
+
+
+cells = st.lists(
+    st.fixed_dictionaries(
+        {"cell_type": st.sampled_from(["code", "markdown"]), "source": st.sampled_from(["a", "b", "c"])},
+    ),
+    max_size=6,
+)
+
+
+@given(cells, cells, st.lists(st.booleans(), min_size=6, max_size=6), st.sampled_from(["111111", "222222"]))
+def test_no_id_is_given_twice(
+    before: list[dict[str, Any]], after: list[dict[str, Any]], named: list[bool], print_: str
+) -> None:
+    known = identify({"cells": before}, "111111")["cells"]
+    mixed = [
+        {**cell, "id": f"111111-{index}"} if keep else cell
+        for index, (cell, keep) in enumerate(zip(after, named, strict=False))
+    ]
+    given_ids = ids(identify({"cells": mixed}, print_, known))
+    assert len(set(given_ids)) == len(mixed)
+    assert all(given_ids)
+    assert [cell["source"] for cell in mixed] == [cell["source"] for cell in after]
