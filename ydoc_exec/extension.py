@@ -11,6 +11,7 @@ from jupyter_server.extension.application import ExtensionApp
 from traitlets import Float, Integer, Unicode
 
 from ydoc_exec.documents.collaboration import Collaboration
+from ydoc_exec.handlers.base import NotServing
 from ydoc_exec.handlers.execute_handler import ExecuteHandler, RequestHandler
 from ydoc_exec.handlers.kernel_connection import ready_while_busy
 from ydoc_exec.handlers.room_handler import RoomHandler
@@ -122,7 +123,6 @@ class YdocExec(ExtensionApp):
         """The routes of the HTTP and websocket surface."""
         # Made when the event loop runs; requests that come before wait for it.
         self._collaboration: asyncio.Future[Collaboration] | None = None
-        self._started: asyncio.Event | None = None
         wiring = {"collaboration": self._wait_for_collaboration}
         self.handlers.extend(
             [
@@ -148,6 +148,7 @@ class YdocExec(ExtensionApp):
         """End the runs, save the documents, close the log. Jupyter Server stops kernels after this."""
         if self._refused or not hasattr(self, "_owner"):
             return
+        self._server.event_logger.remove_listener(listener=self._on_kernel_action)
         self._stopping.set()
         await self._owner
 
@@ -159,6 +160,7 @@ class YdocExec(ExtensionApp):
         return self.serverapp
 
     async def _live(self, started: asyncio.Future[Collaboration]) -> None:
+        """Hold everything until the end. It does not raise: a server must be able to stop whatever failed."""
         settings = self._server.web_app.settings
         try:
             async with Collaboration.open(
@@ -169,12 +171,12 @@ class YdocExec(ExtensionApp):
             ) as collaboration:
                 started.set_result(collaboration)
                 await self._stopping.wait()
-        except BaseException as error:
+        except Exception as error:
+            self.log.critical("ydoc_exec failed and must be started again", exc_info=error)
             if started.done():
-                self.log.critical("ydoc_exec failed and must be restarted", exc_info=error)
-            else:
-                started.set_exception(error)
-            raise
+                started = self._collaboration = asyncio.get_running_loop().create_future()
+            started.set_exception(NotServing(str(error)))
+            started.exception()  # seen, even if nobody asks any more
 
     def _started_future(self) -> asyncio.Future[Collaboration]:
         if self._collaboration is None:

@@ -27,7 +27,7 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 async def kernels(_own_folders: Path) -> AsyncIterator[AsyncMappingKernelManager]:
     """Jupyter Server's manager of kernels."""
-    manager = AsyncMappingKernelManager(
+    manager = AsyncMappingKernelManager(  # type: ignore[no-untyped-call]
         root_dir=str(_own_folders), connection_dir=str(_own_folders / "runtime")
     )
     yield manager
@@ -35,6 +35,6 @@ async def kernels(_own_folders: Path) -> AsyncIterator[AsyncMappingKernelManager
 
 
 @pytest.fixture(scope="module")
-async def kernel_id(kernels: Kernels) -> KernelId:
+async def kernel_id(kernels: AsyncMappingKernelManager) -> KernelId:
     """A kernel for the tests of one module."""
     return KernelId(await kernels.start_kernel(kernel_name="python3"))

@@ -15,6 +15,22 @@ from ydoc_exec.errors import YdocExecError
 from ydoc_exec.handlers.bodies import BadBody
 
 
+class NotServing(YdocExecError):
+    """The extension failed to start, or failed."""
+
+    status = 503
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return (
+            f"ydoc_exec does not serve documents, because it failed: {self.why}. The server's log says more; "
+            "start the server again."
+        )
+
+
 @contextmanager
 def http_errors() -> Iterator[None]:
     """Turn our errors into HTTP ones: the status they hint at and their sentence as ``message``."""

@@ -57,8 +57,8 @@ class RequestHandler(YdocExecHandler):
     @authorized("read")  # type: ignore[untyped-decorator]
     async def get(self, kernel_id: str, run_id: str) -> None:
         """The run's record; 404 for a run that is unknown, forgotten, or of another kernel."""
-        collaboration = await self.collaboration()
         with http_errors():
+            collaboration = await self.collaboration()
             run = collaboration.book.get(RunId(run_id))
             if run.kernel != kernel_id:
                 raise RunNotFound(run_id)

@@ -64,17 +64,17 @@ class RoomHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
     async def open(self, name: str) -> None:
         # tornado reads no message before this has returned, so none can come too early.
         super().open()
-        collaboration = await self.collaboration()
         number = next(_numbers)
         user = getattr(self.current_user, "username", "somebody")
         client = RoomClient(
             number, self._send, self._end, may_write=self.may_write, name=f"client {number} ({user})"
         )
-        if name == GLOBAL_AWARENESS:
-            self.client = client
-            collaboration.presence.admit(client)
-            return
         try:
+            collaboration = await self.collaboration()
+            if name == GLOBAL_AWARENESS:
+                self.client = client
+                collaboration.presence.admit(client)
+                return
             async with collaboration.documents.open(RoomId.parse(name)) as document:
                 session = self.get_query_argument("sessionId", "")
                 if session != document.lineage:
