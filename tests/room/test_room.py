@@ -410,6 +410,7 @@ async def test_every_update_is_told_once_and_by_whom() -> None:
             place.text += "b"
         with place.room.writing(FromServer()):
             pass
+        await until(lambda: str(other.text) == "ab")
         await other.type("c")
         await until(lambda: str(place.text) == "abc")
     assert [origin for _, origin in told] == [

@@ -42,6 +42,9 @@ logger = logging.getLogger(__name__)
 LAST_SAVE_SECONDS = 10.0
 """How long closing waits for the last save. The log has what it does not get done."""
 
+STATES_TRIED = 32
+"""A server that is killed between saving and saying so in the log has made few updates in that time."""
+
 
 class OpenDocument:
     """A document in memory. Everything it needs is given to it."""
@@ -215,7 +218,7 @@ class OpenDocument:
         base: Base | None = None
         if history is not None:
             self.lineage = history.lineage
-            unsaved, base = self._agree(file, Base.parse(history.base or ""))
+            unsaved, base = self._agree(file, history)
         else:
             self.lineage = document_types.first_lineage(self.room_id, file.fingerprint)
             try:
@@ -265,8 +268,9 @@ class OpenDocument:
             self._doc.apply_update(snapshot)
         return history
 
-    def _agree(self, file: FileContent, base: Base | None) -> tuple[bool, Base]:
+    def _agree(self, file: FileContent, history: History) -> tuple[bool, Base]:
         """Bring the replayed document and the file together: whether it is ahead, and their common base."""
+        base = Base.parse(history.base or "")
         document = fingerprint(self.read())
         if document == file.fingerprint:
             return False, Base(document, document)
@@ -276,6 +280,8 @@ class OpenDocument:
             case Decision.RELOAD:
                 self.take_up(file.path, file.content)
                 return False, Base(file.fingerprint, fingerprint(self.read()))
+            case Decision.MERGE if self._was(file, history):
+                return True, Base(file.fingerprint, file.fingerprint)
             case Decision.MERGE:
                 where = self._set_aside_or_fail(file.path, file.path, file.content)
                 logger.warning(
@@ -288,6 +294,21 @@ class OpenDocument:
             case _:
                 assert base is not None
                 return decision is Decision.SAVE, base
+
+    def _was(self, file: FileContent, history: History) -> bool:
+        """Whether the file is what this document was lately: our own save, of which the log heard no more."""
+        scratch: Doc[Any] = Doc()
+        view = document_types.wrap(self.room_id, scratch)
+        for left, update in zip(range(len(history.updates) - 1, -1, -1), history.updates, strict=True):
+            scratch.apply_update(update)
+            if left >= STATES_TRIED:
+                continue
+            try:
+                if fingerprint(view.get()) == file.fingerprint:
+                    return True
+            except Exception as error:
+                logger.debug("A state of %s cannot be read: %r", self.room_id, error)
+        return False
 
     def _set_history_aside(self, path: str, history: History) -> str:
         updates = [b64encode(update).decode() for update in history.updates]
