@@ -53,6 +53,7 @@ class Paper:
         self.unreadable = False
         self.refuses = False
         self.path = ""
+        self.hash = ""
         self.mirror: FileMirror
 
     def edit(self, content: Any) -> None:
@@ -86,6 +87,9 @@ class Paper:
 
     def is_at(self, path: str) -> None:
         self.path = path
+
+    def has_hash(self, hash: str) -> None:
+        self.hash = hash
 
     def unsaved(self) -> None:
         self.said.append("unsaved")

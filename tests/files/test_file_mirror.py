@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -380,6 +381,19 @@ async def test_our_own_saves_are_no_changes_of_others(filled: Desk, caplog: pyte
         await filled.looked()
     assert "another program" not in caplog.text
     assert on_disk(filled) == ["9", "b"]
+
+
+async def test_the_document_is_told_the_hash_of_every_state_of_its_file(filled: Desk) -> None:
+    def is_right() -> bool:
+        return filled.paper.hash == hashlib.sha256(filled.file.read_bytes()).hexdigest()
+
+    async with filled.running():
+        await until(is_right)
+        filled.paper.edit(ab("mine"))
+        await filled.mirror.save(recreate=True)
+        assert is_right()
+        write(filled.file, ab("theirs"))
+        await until(is_right)
 
 
 async def test_a_change_in_the_same_second_is_seen_by_its_size(filled: Desk) -> None:

@@ -189,12 +189,15 @@ class OpenDocument:
     def saved(self, base: Base) -> None:
         if self.target is not None:
             self.target.forget_ended()
-        self._say({"dirty": False, "hash": str(base.file)})
+        self._say({"dirty": False})
         self._compact_log()
         self._holds_changed.set()  # nobody may have waited for more than this
 
     def is_at(self, path: str) -> None:
         self._say({"path": path})
+
+    def has_hash(self, hash: str) -> None:
+        self._say({"hash": hash})
 
     def unsaved(self) -> None:
         self._say({"dirty": True})

@@ -50,6 +50,16 @@ async def settled(value: T | Awaitable[T]) -> T:
     return value
 
 
+async def file_hash(contents: ContentsManager, path: str, type: str) -> str | None:
+    """The file's hash; None from a manager that makes none (``require_hash`` came with jupyter_server 2.11)."""
+    get: Any = contents.get
+    if "require_hash" not in inspect.signature(get).parameters:
+        return None
+    model = await settled(get(path, content=False, type=type, require_hash=True))
+    value = model.get("hash")
+    return value if isinstance(value, str) else None
+
+
 def is_missing(error: Exception) -> bool:
     """Whether a contents manager's error says that there is no such file (tornado's ``HTTPError`` 404)."""
     return getattr(error, "status_code", None) == 404

@@ -16,7 +16,15 @@ from anyio import Event, Lock, create_task_group, move_on_after, sleep
 
 from ydoc_exec.errors import DocumentNotFound, LoadFailed, SaveFailed
 from ydoc_exec.files.cell_ids import identify
-from ydoc_exec.files.contents import ContentsManager, Stamp, contents_type, is_missing, plain, settled
+from ydoc_exec.files.contents import (
+    ContentsManager,
+    Stamp,
+    contents_type,
+    file_hash,
+    is_missing,
+    plain,
+    settled,
+)
 from ydoc_exec.files.decision import Base, Decision, Fingerprint, decide, fingerprint
 from ydoc_exec.files.merge import merge
 from ydoc_exec.settings import Settings
@@ -73,6 +81,10 @@ class MirroredDocument(Protocol):
 
     def is_at(self, path: str) -> None:
         """The file's path, when it is another one than before."""
+        ...
+
+    def has_hash(self, hash: str) -> None:
+        """The file's hash, as the contents manager says it, when it may be another one than before."""
         ...
 
     def unsaved(self) -> None:
@@ -175,6 +187,7 @@ class FileMirror:
 
     async def run(self) -> None:
         """Save and watch until cancelled."""
+        await self._say_hash(self._path)
         async with create_task_group() as tasks:
             tasks.start_soon(self._save_regularly)
             tasks.start_soon(self._watch)
@@ -256,6 +269,7 @@ class FileMirror:
             self._missing = False
             self._stamp = Stamp.of(answer)
             self._agree(Base(document, document), content)
+            await self._say_hash(path)
         self._saved_edits = edits
         if not self.dirty:
             self._document.saved(self._base)
@@ -292,6 +306,21 @@ class FileMirror:
                 for cell, name in zip(content["cells"], names, strict=True)
             ],
         }
+
+    async def _say_hash(self, path: str) -> None:
+        """Tell the document its file's hash.
+
+        A tab that is about to save compares the file's hash with the one it knows, and asks its user what to
+        do about a file that "has changed on disk" (JupyterLab, ``context.ts``, ``_maybeSave``). It learns
+        of what this server writes only from here (``jupyter-docprovider``, ``ydrive.ts``).
+        """
+        try:
+            hash = await file_hash(self._contents, path, contents_type(self._type))
+        except Exception as error:
+            logger.warning("The hash of %s could not be asked for (%s)", path, _reason(error))
+            return
+        if hash is not None:
+            self._document.has_hash(hash)
 
     async def _set_unreadable_aside(self, path: str, why: str) -> None:
         for format in ("text", "base64"):
@@ -359,6 +388,7 @@ class FileMirror:
             self._take_up(file, base)
         # Not before: what could not be taken up must not look known, or it would be written over.
         self._stamp = file.stamp
+        await self._say_hash(path)
 
     async def _read_file(self, path: str) -> tuple[dict[str, Any], Any]:
         try:
