@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from jupyter_client.jsonutil import json_default
 from jupyter_server.services.kernels.connection.base import serialize_msg_to_ws_v1
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 
@@ -66,7 +65,9 @@ def ready_while_busy(connection: type[Any]) -> type[Any]:
                 frame = serialize_msg_to_ws_v1(message, "iopub", self.session.pack)  # type: ignore[no-untyped-call]
                 self.write_message(frame, binary=True)
             else:
-                self.write_message(json.dumps({**message, "channel": "iopub"}, default=json_default))
+                # The one thing in it that JSON does not know is the header's date.
+                text = json.dumps({**message, "channel": "iopub"}, default=lambda date: date.isoformat())
+                self.write_message(text)
 
         # Private
 
