@@ -48,17 +48,17 @@ async def test_two_clients_type_together(shared_server: LabServer) -> None:
         RoomClient(shared_server, "together.ipynb") as two,
     ):
         for number in range(10):  # in the same cell and in different ones, at the same time
-            one.type_into(0, f"a{number} ")
-            two.type_into(0, f"b{number} ")
+            one.type_into(0, f"{number}")
+            two.type_into(0, "ABCDEFGHIJ"[number])
             two.type_into(1, "é📊")
             await anyio.lowlevel.checkpoint()
         await one.barrier()
         await two.barrier()
-        await one.wait(lambda: len(one.source(0).split()) == 20 and one.source(1) == "é📊" * 10)
+        await one.wait(lambda: len(one.source(0)) == 20 and one.source(1) == "é📊" * 10)
         await two.wait(lambda: two.sources() == one.sources())
-        words = one.source(0).split()
-        assert sorted(words) == sorted(f"{who}{number}" for who in "ab" for number in range(10))
-        assert [w for w in words if w[0] == "a"] == [f"a{number}" for number in range(10)]
+        # Whose key is first at the same moment is anybody's guess; each one's own keys keep their order.
+        assert "".join(key for key in one.source(0) if key.isdecimal()) == "0123456789"
+        assert "".join(key for key in one.source(0) if key.isalpha()) == "ABCDEFGHIJ"
 
 
 @pytest.mark.timeout(120)
