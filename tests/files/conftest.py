@@ -110,7 +110,9 @@ class Desk:
         self.name: str | None = name
         self.paper = Paper(None)
         format = "json" if type == "notebook" else "text"
-        self.mirror = FileMirror(self.contents, lambda: self.name, format, type, self.paper, settings)
+        self.mirror = FileMirror(
+            self.contents, "the document", lambda: self.name, format, type, self.paper, settings
+        )
         self.paper.mirror = self.mirror
 
     @property

@@ -109,4 +109,5 @@ class NotebookTarget:
 
     def _owns(self, run: Run) -> bool:
         """Whether the cell's entry is still this run's: the cell may have been run again meanwhile."""
-        return self._notebook.runs().get(run.cell, {}).get("run_id") == run.id
+        entry = self._notebook.run(run.cell)
+        return entry is not None and entry.get("run_id") == run.id

@@ -69,7 +69,9 @@ class OpenDocument:
         self.room = Room(str(room_id), self._doc, backlog=settings.client_backlog, save=self._save_for)
         self.document: YBaseDoc = document_types.wrap(room_id, self._doc, self.room.awareness)
         self.notebook = Notebook(self.document) if isinstance(self.document, YNotebook) else None
-        self.mirror = FileMirror(contents, path_of, room_id.format, room_id.type, self, settings)
+        self.mirror = FileMirror(
+            contents, str(room_id), path_of, room_id.format, room_id.type, self, settings
+        )
         self.target: NotebookTarget | None = None
         if self.notebook is not None:
             self.target = NotebookTarget(

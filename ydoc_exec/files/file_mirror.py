@@ -7,12 +7,13 @@ anything before ``start`` was called, so a document that did not finish loading 
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from anyio import Event, Lock, create_task_group, move_on_after, sleep
+from anyio import Event, Lock, create_task_group, current_time, move_on_after, sleep
 
 from ydoc_exec.errors import DocumentNotFound, LoadFailed, SaveFailed
 from ydoc_exec.files.cell_ids import identify
@@ -30,6 +31,9 @@ from ydoc_exec.files.merge import merge
 from ydoc_exec.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+SAVE_PAUSE = 0.5
+"""At least so many seconds lie between two saves that nobody asked for."""
 
 _MADE_UP = re.compile("[0-9a-f]{8}")
 """Ids of this form are made by nbformat while reading, for cells that have none: others at each reading."""
@@ -101,6 +105,7 @@ class FileMirror:
 
     Args:
         contents: the server's contents manager.
+        name: what to call the document before its file is found.
         path_of: the file's path now (it may be renamed at any time), or None when there is none any more.
         format, type: as the contents API names them.
     """
@@ -108,6 +113,7 @@ class FileMirror:
     def __init__(
         self,
         contents: ContentsManager,
+        name: str,
         path_of: Callable[[], str | None],
         format: str,
         type: str,
@@ -115,6 +121,7 @@ class FileMirror:
         settings: Settings,
     ) -> None:
         self._contents = contents
+        self._name = name
         self._path_of = path_of
         self._format = format
         self._type = type
@@ -130,6 +137,7 @@ class FileMirror:
         self._changed = Event()
         self._hurry = Event()
         self._missing = False
+        self._last_save = -math.inf
         self._trouble: tuple[str, int] = ("", 0)
 
     @property
@@ -151,7 +159,7 @@ class FileMirror:
         """Read the file. Raises ``DocumentNotFound`` or ``LoadFailed``; nothing is changed by it."""
         path = self._path_of()
         if path is None:
-            raise DocumentNotFound("this file id")
+            raise DocumentNotFound(self._name)
         model, content = await self._read_file(path)
         if self._type == "notebook" and _may_be_made_up(content):
             # Nothing else tells: the ids that the next reading has not were not in the file.
@@ -211,6 +219,8 @@ class FileMirror:
                 continue
             self._document.unsaved()
             await self._wait_for_quiet()
+            # A batch of quick cells ends many times in a second, and each end asks for a save.
+            await sleep(max(0.0, self._last_save + SAVE_PAUSE - current_time()))
             if not self._document.may_autosave():
                 # Those who do not want it may change their minds, or leave.
                 await sleep(self._settings.poll_interval)
@@ -218,6 +228,7 @@ class FileMirror:
                 continue
             try:
                 await self.save()
+                self._last_save = current_time()
             except SaveFailed as error:
                 logger.error("%s", error)
             except Exception:

@@ -187,6 +187,12 @@ class Notebook:
         entries = runs.to_py() if isinstance(runs, Map) else None
         return {CellId(cell_id): entry for cell_id, entry in (entries or {}).items()}
 
+    def run(self, cell_id: CellId) -> dict[str, Any] | None:
+        """The same for one cell."""
+        runs = self._live.get("runs")
+        entry = runs.get(cell_id) if isinstance(runs, Map) else None
+        return entry if isinstance(entry, dict) else None
+
     def set_kernel(self, entry: dict[str, Any] | None) -> None:
         """Say how the notebook's kernel stands; ``None`` when it has none."""
         _put(self._live, "kernel", entry)
