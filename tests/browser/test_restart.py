@@ -42,3 +42,36 @@ async def test_an_open_tab_goes_on_after_the_server_came_back(
     # About the document there is nothing to ask; what JupyterLab says of the kernel that ended is its own.
     await expect(page.page.locator(".jp-Dialog", has_text="Session expired")).to_have_count(0)
     await expect(page.page.locator(".jp-Dialog", has_text="Reload")).to_have_count(0)
+
+
+async def test_restarting_the_kernel_and_running_all(server: LabServer, open_notebook: OpenNotebook) -> None:
+    server.write_notebook("a.ipynb", "import os\nprint(os.getpid())", "print(os.getpid())")
+    page = await open_notebook(server, "a.ipynb")
+    await page.run_all()
+    await page.expect_prompt(1, "[2]")
+    before = (await page.cell(0)).lines
+    await page.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:restart-run-all'); }")
+    await page.page.locator(".jp-Dialog button.jp-mod-accept").click()
+    await expect(page.output(0)).not_to_contain_text(before[0], timeout=30_000)
+    await page.expect_prompt(1, "[2]")
+    first, second = await page.cells()
+    assert (first.count, first.lines) == (1, second.lines)
+    assert first.lines != before
+    await page.expect_kernel("idle")
+    [one, two] = await eventually(
+        lambda: (n := server.read_notebook("a.ipynb"))["cells"][1]["outputs"] and n["cells"]
+    )
+    assert one["outputs"] == two["outputs"]
+
+
+async def test_interrupting(server: LabServer, open_notebook: OpenNotebook) -> None:
+    server.write_notebook("a.ipynb", "import time\nprint('on')\ntime.sleep(60)", "print('never')")
+    page = await open_notebook(server, "a.ipynb")
+    await page.run_all()
+    await page.expect_output(0, "on")
+    await page.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:interrupt-kernel'); }")
+    await page.expect_output(0, "KeyboardInterrupt")
+    await page.expect_prompt(0, "[1]")
+    await page.expect_prompt(1, "[ ]")
+    await page.expect_kernel("idle")
+    assert (await page.cell(1)).outputs == []
