@@ -139,9 +139,9 @@ async def test_descriptors_do_not_leak(kernels: Kernels, kernel_id: KernelId) ->
             counts.append(process.num_fds())
     finally:
         context.destroy(linger=0)
-    # ZMQ closes sockets in a thread of its own, a little later, so some are counted that are about to go; but one
-    # descriptor that stays from each connection would raise the least number too.
-    assert min(counts[-10:]) <= min(counts[:10]) + 1, counts
+    # ZMQ closes sockets in a thread of its own, a little later, and the kernel's manager has its own business. One
+    # descriptor that stays from each connection would make thirty between these two.
+    assert min(counts[40:]) <= min(counts[10:20]) + 4, counts
 
 
 async def test_a_message_that_is_not_signed_is_dropped_and_the_next_is_heard(
