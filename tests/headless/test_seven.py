@@ -128,6 +128,8 @@ async def test_4_two_clients_see_the_same(server: LabServer) -> None:
         assert passive.marker(0) == "running"
         await passive.wait_ended(0, 1)
         await active.wait_ended(0, 1)
+        for client in (passive, active):  # the run's entry goes a moment after the cell is idle
+            await client.wait(lambda client=client: client.execution["runs"] == {})  # type: ignore[misc]
         assert passive.lines(0) == [f"line {i}" for i in range(20)]
         assert passive.cells == active.cells
         assert passive.execution == active.execution
