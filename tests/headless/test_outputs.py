@@ -14,9 +14,8 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 STREAMS = """
 import sys
 print('one'); print('two', file=sys.stderr); print('three')
-for i in range(3):
-    print(f'\\r{i} %', end='', flush=True)
 """
+PROGRESS = "for i in range(3):\n    print(f'\\r{i} %', end='', flush=True)"
 RESULT = "6 * 7"
 DISPLAY = """
 from IPython.display import HTML, clear_output, display
@@ -35,7 +34,7 @@ for i in range(3):
 clear_output(wait=True)
 """
 ERROR = "1 / 0"
-CELLS = (STREAMS, RESULT, DISPLAY, ELSEWHERE, CLEARED, CLEARED_LATER, ERROR)
+CELLS = (STREAMS, RESULT, DISPLAY, ELSEWHERE, CLEARED, CLEARED_LATER, PROGRESS, ERROR)
 
 
 async def test_outputs_of_a_real_kernel(server: LabServer) -> None:
@@ -58,7 +57,7 @@ async def test_outputs_of_a_real_kernel(server: LabServer) -> None:
         return {"output_type": "stream", "name": name, "text": text}
 
     # Which of two streams of one moment is first, and in how many pieces, is up to the kernel.
-    assert "".join(output["text"] for output in outputs[0] if output["name"] == "stdout") == "one\nthree\n2 %"
+    assert "".join(output["text"] for output in outputs[0] if output["name"] == "stdout") == "one\nthree\n"
     assert [output["text"] for output in outputs[0] if output["name"] == "stderr"] == ["two\n"]
     names = [output["name"] for output in outputs[0]]
     assert all(one != other for one, other in pairwise(names)), "two streams of one name touch"
@@ -69,7 +68,8 @@ async def test_outputs_of_a_real_kernel(server: LabServer) -> None:
     assert outputs[3] == [html("<b>third</b>")]
     assert outputs[4] == [stream("stdout", "kept\n")]
     assert outputs[5] == [stream("stdout", "frame 2\n")]
-    [error] = outputs[6]
+    assert outputs[6] == [stream("stdout", "2 %")]
+    [error] = outputs[7]
     assert (error["output_type"], error["ename"], error["evalue"]) == (
         "error",
         "ZeroDivisionError",

@@ -64,6 +64,27 @@ async def test_it_comes_up_while_the_kernel_is_busy_with_somebody_elses_cell(
         assert "busy" not in place.target.text(run), "the other's output is none of ours"
 
 
+async def test_the_server_hears_the_kernel_before_it_is_given_anything(kernels: Kernels) -> None:
+    """Or it calls the kernel "starting" for as long as the first cell runs."""
+    context = open_context()
+    try:
+        for _ in range(3):
+            new = KernelId(await kernels.start_kernel(kernel_name="python3"))
+            manager = kernels.get_kernel(new)
+            async with KernelLink.connect(new, manager, context, lambda *_: None, timeout=30) as link:
+                assert manager.execution_state == "idle"
+                busy = anyio.Event()
+                manager.observe(
+                    lambda change, busy=busy: busy.set() if change.new == "busy" else None, "execution_state"
+                )
+                link.execute("import time; time.sleep(60)", stop_on_error=True)
+                with anyio.fail_after(10):
+                    await busy.wait()
+            await kernels.shutdown_kernel(new, now=True)
+    finally:
+        context.destroy(linger=0)
+
+
 async def test_a_kernel_that_says_nothing_is_given_up(kernels: Kernels, kernel_id: KernelId) -> None:
     pid = kernels.get_kernel(kernel_id).provisioner.pid
     os.kill(pid, signal.SIGSTOP)

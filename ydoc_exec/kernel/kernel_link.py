@@ -28,7 +28,7 @@ from typing import Any, Literal, Protocol
 
 import zmq
 import zmq.asyncio
-from anyio import Event, create_task_group, move_on_after
+from anyio import Event, create_task_group, move_on_after, sleep
 
 from ydoc_exec.errors import KernelUnavailable
 from ydoc_exec.ids import KernelId
@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 FIRST_NUDGE = 0.05
 LAST_NUDGE = 1.0
+SERVER_TIMEOUT = 5.0
 """Seconds between two requests for a kernel's info, while nothing is heard of it."""
 
 Message = Mapping[str, Any]
@@ -138,6 +139,12 @@ class KernelLink:
                         with move_on_after(pause):
                             await heard.wait()
                         pause = min(2 * pause, LAST_NUDGE)
+                with move_on_after(SERVER_TIMEOUT):
+                    # The server listens too, for its REST API and its culler, and calls a kernel "starting" until
+                    # it has heard something. What it misses of our first cell it would miss until the cell ends.
+                    while heard.is_set() and getattr(manager, "execution_state", "") == "starting":
+                        _send(client, client.control_channel, "kernel_info_request", {})
+                        await sleep(FIRST_NUDGE)
                 if heard.is_set():
                     yield cls(client)
                 tasks.cancel_scope.cancel()
