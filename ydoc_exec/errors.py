@@ -4,7 +4,6 @@
     ├── BadRequest                400   the request itself makes no sense
     │   ├── BadRoomId             400
     │   └── ProtocolError         400   a websocket frame that is none
-    ├── NotAllowed                403
     ├── NotFound                  404
     │   ├── DocumentNotFound      404
     │   ├── KernelNotFound        404
@@ -71,24 +70,6 @@ class ProtocolError(BadRequest):
 
     def __str__(self) -> str:
         return f"A frame could not be understood: {self.why}. Reload the page to connect again."
-
-
-class NotAllowed(YdocExecError):
-    """The user may not do that."""
-
-    status = 403
-    close_code = 4403
-
-    def __init__(self, action: str, resource: str) -> None:
-        super().__init__(action, resource)
-        self.action = action
-        self.resource = resource
-
-    def __str__(self) -> str:
-        return (
-            f"You are not allowed to {self.action} {self.resource} here. "
-            "Ask whoever runs this server for that permission."
-        )
 
 
 class NotFound(YdocExecError):
