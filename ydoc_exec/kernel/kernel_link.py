@@ -6,7 +6,8 @@ Four facts shape it (each cost somebody months):
   reach either of them. The client here is made from ``client_factory`` and has a session of its own.
 - A SUB socket drops what its reader does not take in time, the idle status included (default high-water
   mark: 1,000 messages). The limit is lifted before the sockets connect, and messages are handed on without
-  waiting for anybody.
+  waiting for anybody: whatever waits is read at one go, since a future for each message costs more than
+  reading it (measured: 20,000 flushed prints took 1.57 times as long as with the kernel alone, now 1.0 times).
 - A subscription takes a moment to reach the kernel; what is published before is lost. The link is up when
   the first message arrived on iopub. That is not always ``iopub_welcome``: measured, ipykernel 7.4 says it
   only to the first subscriber, which is Jupyter Server. So the kernel is asked for its info again and again
@@ -22,8 +23,9 @@ Four facts shape it (each cost somebody months):
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from time import perf_counter
 from typing import Any, Literal, Protocol
 
 import zmq
@@ -40,6 +42,15 @@ LAST_NUDGE = 1.0
 SERVER_TIMEOUT = 5.0
 """Seconds between two requests for a kernel's info, while nothing is heard of it."""
 
+FLOOD = 100
+FLOOD_WINDOW = 0.05
+FLOOD_PAUSE = 0.005
+"""When more than ``FLOOD`` messages came in the last ``FLOOD_WINDOW`` seconds, they are read together after each
+``FLOOD_PAUSE``: waking up for one message costs more than reading it."""
+
+LONGEST_READ = 0.01
+"""Seconds after which reading what a kernel has said lets others have their turn."""
+
 Message = Mapping[str, Any]
 Channel = Literal["iopub", "shell"]
 
@@ -50,6 +61,8 @@ class KernelClient(Protocol):
     @property
     def session(self) -> Any: ...
     @property
+    def iopub_channel(self) -> Any: ...
+    @property
     def shell_channel(self) -> Any: ...
     @property
     def control_channel(self) -> Any: ...
@@ -58,8 +71,6 @@ class KernelClient(Protocol):
         self, shell: bool = ..., iopub: bool = ..., stdin: bool = ..., hb: bool = ..., control: bool = ...
     ) -> None: ...
     def stop_channels(self) -> None: ...
-    async def get_iopub_msg(self) -> dict[str, Any]: ...
-    async def get_shell_msg(self) -> dict[str, Any]: ...
 
 
 class KernelManager(Protocol):
@@ -111,26 +122,40 @@ class KernelLink:
         client.start_channels(shell=True, iopub=True, stdin=True, hb=False, control=True)
         heard = Event()
 
-        async def read(channel: Channel, receive: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+        async def read(channel: Channel, socket: zmq.asyncio.Socket) -> None:
+            waiting: zmq.Socket[bytes] = zmq.Socket.shadow(socket.underlying)
+            began, heard_since = perf_counter(), 0
             while True:
-                try:
-                    message = await receive()
-                except (ValueError, TypeError, KeyError) as error:
-                    # jupyter_client's words for a message that is not signed with the kernel's key or is none.
-                    logger.warning("A message of kernel %s was dropped: %s", kernel_id, error)
-                    continue
-                if channel == "iopub":
-                    heard.set()
-                try:
-                    deliver(channel, message)
-                except Exception:
-                    # One message that nobody understands is not the end of all others.
-                    logger.exception("A message of kernel %s was dropped", kernel_id)
+                await socket.poll()
+                now = perf_counter()
+                if now > began + FLOOD_WINDOW:
+                    began, heard_since = now, 0
+                while perf_counter() < now + LONGEST_READ:
+                    try:
+                        frames = waiting.recv_multipart(zmq.NOBLOCK)
+                    except zmq.Again:
+                        break
+                    heard_since += 1
+                    try:
+                        _, parts = client.session.feed_identities(frames)
+                        message = client.session.deserialize(parts)
+                    except (ValueError, TypeError, KeyError) as error:
+                        # jupyter_client's words for a message not signed with the kernel's key, or for none.
+                        logger.warning("A message of kernel %s was dropped: %s", kernel_id, error)
+                        continue
+                    if channel == "iopub":
+                        heard.set()
+                    try:
+                        deliver(channel, message)
+                    except Exception:
+                        # One message that nobody understands is not the end of all others.
+                        logger.exception("A message of kernel %s was dropped", kernel_id)
+                await sleep(FLOOD_PAUSE if heard_since > FLOOD else 0)
 
         try:
             async with create_task_group() as tasks:
-                tasks.start_soon(read, "iopub", client.get_iopub_msg)
-                tasks.start_soon(read, "shell", client.get_shell_msg)
+                tasks.start_soon(read, "iopub", client.iopub_channel.socket)
+                tasks.start_soon(read, "shell", client.shell_channel.socket)
                 _send(client, client.shell_channel, "kernel_info_request", {})
                 pause = FIRST_NUDGE
                 with move_on_after(timeout):
