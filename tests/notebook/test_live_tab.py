@@ -199,7 +199,7 @@ class Scene:
         ),
         (
             [display("1", "x"), stream("b"), FLUSH, update("2", "x"), stream("\rc"), display("3", "x")],
-            [display_output("2", True), stream_output("c"), display_output("3")],
+            [display_output("3"), stream_output("c"), display_output("3")],
         ),
         (
             [stream("a"), FLUSH, stream("b"), result("1", 8), FLUSH],

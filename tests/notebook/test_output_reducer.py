@@ -50,8 +50,13 @@ def new(output: Output, display_id: str | None = None) -> AppendOutput:
     return AppendOutput(output, display_id)
 
 
-def replaced(text: str, display_id: str) -> ReplaceDisplay:
-    return ReplaceDisplay(display_id, {"text/plain": text}, {"updated": True})
+def replaced(text: str, display_id: str, updated: bool = True) -> ReplaceDisplay:
+    return ReplaceDisplay(display_id, {"text/plain": text}, {"updated": True} if updated else {})
+
+
+def displayed(text: str, display_id: str) -> list[Edit]:
+    """What a display under an id comes to: others may have been displayed under it before."""
+    return [replaced(text, display_id, updated=False), new(display_output(text), display_id)]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +93,7 @@ def replaced(text: str, display_id: str) -> ReplaceDisplay:
         ),
         ([stream("a"), TAKE, clear(True), stream("")], [[new(stream_output("a"))], [ClearOutputs()]]),
         ([display("a", "x"), TAKE, clear(True), update("b", "x")], [
-            [new(display_output("a"), "x")],
+            displayed("a", "x"),
             [replaced("b", "x")],
         ]),
         # update_display_data
@@ -97,8 +102,24 @@ def replaced(text: str, display_id: str) -> ReplaceDisplay:
             [[replaced("b", "x"), new(display_output("b", True), "x")]],
         ),
         (
-            [display("a", "x"), TAKE, update("b", "x"), update("c", "x"), display("d", "x")],
-            [[new(display_output("a"), "x")], [replaced("c", "x"), new(display_output("d"), "x")]],
+            [display("a", "x"), TAKE, update("b", "x"), update("c", "x"), stream("d")],
+            [displayed("a", "x"), [replaced("c", "x"), new(stream_output("d"))]],
+        ),
+        (
+            [display("a", "x"), TAKE, display("b", "x"), stream("c"), display("d", "x")],
+            [
+                displayed("a", "x"),
+                [
+                    replaced("d", "x", updated=False),
+                    new(display_output("d"), "x"),
+                    new(stream_output("c")),
+                    new(display_output("d"), "x"),
+                ],
+            ],
+        ),
+        (
+            [display("a", "x"), clear(), display("b", "y"), update("c", "x"), update("d", "y")],
+            [[ClearOutputs(), replaced("c", "x"), replaced("d", "y"), new(display_output("d", True), "y")]],
         ),
         (
             [stream("a"), TAKE, stream("b"), update("c", "y"), stream("d")],
@@ -156,10 +177,12 @@ class Reference:
             if not content["wait"]:
                 self.outputs = []
             return
-        if kind == "update_display_data":
-            for output, display_id in self.outputs:
-                if display_id == content["transient"]["display_id"]:
+        display_id = content.get("transient", {}).get("display_id")
+        if display_id is not None:
+            for output, own_id in self.outputs:
+                if own_id == display_id:
                     output.update(data=content["data"], metadata=content["metadata"])
+        if kind == "update_display_data":
             return
         if self.clear_next:
             self.outputs = []
@@ -168,7 +191,6 @@ class Reference:
             self._stream(content["name"], content["text"])
         else:
             output = {key: value for key, value in content.items() if key != "transient"}
-            display_id = content.get("transient", {}).get("display_id")
             self.outputs.append(({"output_type": kind, **output}, display_id))
 
     def _stream(self, name: str, text: str) -> None:

@@ -34,6 +34,7 @@ class OutputReducer:
         self._replaced: dict[str, ReplaceDisplay] = {}
         self._tail: _Stream | None = None  # the stream that was the last output at the last take
         self._appended: list[_Stream | AppendOutput] = []
+        self._displayed: dict[str, list[int]] = {}  # display id -> where in the list above
         self._open: _Stream | None = None  # the last output, if it is a stream: one of the two above
 
     @property
@@ -51,7 +52,8 @@ class OutputReducer:
 
         Messages that say nothing about outputs (``status``, ``execute_input``, ``comm_msg``, ...) are ignored
         on purpose. ``clear_output(wait=True)`` takes effect with the next output. An ``update_display_data``
-        is not one: it changes outputs and never adds any.
+        is not one: it changes outputs and never adds any. A display under an id that is in use does both, as
+        in JupyterLab (``KernelConnection._handleDisplayId`` of ``@jupyterlab/services``) and nbclient.
         """
         content = _mapping(message.get("content"))
         match message.get("msg_type") or _mapping(message.get("header")).get("msg_type"):
@@ -95,7 +97,11 @@ class OutputReducer:
                 else:
                     self._clear()
             case "update_display_data":
-                self._replace(content)
+                display_id = _display_id(content)
+                if display_id is not None:
+                    self._replace(
+                        display_id, _mapping(content.get("data")), _mapping(content.get("metadata"))
+                    )
 
     def take(self) -> list[Edit]:
         """The edits since the last take, as few as possible, in the order in which they must be applied.
@@ -122,6 +128,7 @@ class OutputReducer:
         self._cleared = False
         self._replaced = {}
         self._appended = []
+        self._displayed = {}
         self._tail = self._open
         return edits
 
@@ -140,6 +147,9 @@ class OutputReducer:
     def _append(self, output: dict[str, Any], display_id: str | None) -> None:
         self._begin_output()
         self._open = None
+        if display_id is not None:
+            self._replace(display_id, output["data"], output["metadata"])
+            self._displayed.setdefault(display_id, []).append(len(self._appended))
         self._appended.append(AppendOutput(output, display_id))
 
     def _begin_output(self) -> None:
@@ -152,16 +162,14 @@ class OutputReducer:
         self._tail = None
         self._open = None
         self._appended = []
+        self._displayed = {}
 
-    def _replace(self, content: Mapping[str, Any]) -> None:
-        display_id = _display_id(content)
-        if display_id is None:
-            return
-        data, metadata = _mapping(content.get("data")), _mapping(content.get("metadata"))
-        for position, output in enumerate(self._appended):
-            if isinstance(output, AppendOutput) and output.display_id == display_id:
-                updated = {**output.output, "data": data, "metadata": metadata}
-                self._appended[position] = AppendOutput(updated, display_id)
+    def _replace(self, display_id: str, data: dict[str, Any], metadata: dict[str, Any]) -> None:
+        for position in self._displayed.get(display_id, []):
+            output = self._appended[position]
+            assert isinstance(output, AppendOutput)
+            updated = {**output.output, "data": data, "metadata": metadata}
+            self._appended[position] = AppendOutput(updated, display_id)
         # Outputs with this id may be anywhere in the notebook, so this is said even if one was pending here.
         self._replaced.pop(display_id, None)
         self._replaced[display_id] = ReplaceDisplay(display_id, data, metadata)
