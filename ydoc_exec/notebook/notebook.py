@@ -12,11 +12,13 @@ the file is in the root map ``execution`` beside them, which saving does not loo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from jupyter_ydoc import YNotebook
-from pycrdt import Array, Map
+from pycrdt import Array, Map, Text
 from typing_extensions import assert_never
 
 from ydoc_exec.errors import CellNotFound
@@ -24,8 +26,10 @@ from ydoc_exec.ids import CellId
 from ydoc_exec.notebook.cell_view import CellView
 from ydoc_exec.notebook.edits import AppendOutput, ClearOutputs, Edit, EditTail, ReplaceDisplay
 from ydoc_exec.notebook.output_change import OutputChange
-from ydoc_exec.notebook.shareable import shareable
+from ydoc_exec.notebook.shareable import shareable, shareable_text
 
+Displays = dict[CellId, tuple[tuple[str | None, ...], str]]
+"""For each cell that displays something under an id: the ids of its outputs, and a digest of these."""
 
 class Notebook:
     """A notebook that is being run.
@@ -40,7 +44,8 @@ class Notebook:
 
     Display ids are not part of the file format. They are remembered here, for each cell beside its outputs,
     and forgotten for a cell as soon as somebody else has changed how many outputs it has; an output that a
-    client has replaced in its place (plotly does) keeps its id.
+    client has replaced in its place (plotly does) keeps its id. ``displays`` and ``restore_displays`` carry them
+    over from one life of a document to the next.
     """
 
     def __init__(self, document: YNotebook) -> None:
@@ -86,10 +91,7 @@ class Notebook:
         self._display_ids.pop(cell_id, None)
         if "execution_count" not in cell or cell["execution_count"] is not None:
             cell["execution_count"] = None
-        metadata = cell.get("metadata")
-        if not isinstance(metadata, Map):
-            cell["metadata"] = Map(metadata or {})
-            metadata = cell["metadata"]
+        metadata = _metadata(cell)
         if "execution" in metadata:
             del metadata["execution"]
         _put(metadata, "trusted", True)
@@ -116,6 +118,69 @@ class Notebook:
             _put(cell, "execution_count", execution_count)
         _put(cell, "execution_state", "idle")
         return True
+
+    def set_timings(self, cell_id: CellId, timings: Mapping[str, str]) -> bool:
+        """Write when the cell's run did what, under the keys of ``metadata.execution``.
+
+        ``False`` if the cell is gone or not a code cell.
+        """
+        cell = self._find_code(cell_id)
+        if cell is None:
+            return False
+        _put(_metadata(cell), "execution", dict(timings))
+        return True
+
+    def set_source(self, cell_id: CellId, source: str) -> bool:
+        """Replace the cell's source. ``False`` if the cell is gone."""
+        cell = self._find(cell_id)
+        if cell is None:
+            return False
+        source = shareable_text(source)
+        text = cell.get("source")
+        if not isinstance(text, Text):
+            cell["source"] = Text(source)
+        elif str(text) != source:
+            del text[0 : len(text)]
+            text.insert(0, source)
+        return True
+
+    def insert_below(self, cell_id: CellId, new_id: CellId, source: str) -> bool:
+        """Insert a code cell below this one. ``False`` if that is gone.
+
+        It is not trusted, although its source came from a kernel that is: as in JupyterLab
+        (``handlePayload`` in ``@jupyterlab/notebook``), its reader did not write it.
+        """
+        for found_id, position, _ in self._scan():
+            if found_id == cell_id:
+                new: dict[str, Any] = {
+                    "id": new_id,
+                    "cell_type": "code",
+                    "source": shareable_text(source),
+                    "metadata": {"trusted": False},
+                    "outputs": [],
+                    "execution_count": None,
+                }
+                self._cells.insert(position + 1, self._document.create_ycell(new))
+                return True
+        return False
+
+    # Displays
+
+    def displays(self) -> Displays:
+        """What is displayed under which id now, to be given to ``restore_displays`` of a later life."""
+        displays: Displays = {}
+        for cell_id, display_ids in self._display_ids.items():
+            cell = self._find_code(cell_id)
+            if cell is not None and len(self._outputs(cell)) == len(display_ids):
+                displays[cell_id] = tuple(display_ids), _digest(self._outputs(cell))
+        return displays
+
+    def restore_displays(self, displays: Displays) -> None:
+        """Know again what is displayed under which id, in the cells whose outputs are still the same."""
+        for cell_id, (display_ids, digest) in displays.items():
+            cell = self._find_code(cell_id)
+            if cell is not None and _digest(self._outputs(cell)) == digest:
+                self._display_ids[cell_id] = list(display_ids)
 
     def apply(self, cell_id: CellId, edits: Sequence[Edit]) -> bool:
         """Carry out edits of the cell's outputs, in order.
@@ -245,6 +310,28 @@ class Notebook:
 
     def _showing(self, display_id: str) -> set[CellId]:
         return {cell_id for cell_id, ids in self._display_ids.items() if display_id in ids}
+
+
+def _metadata(cell: Map[Any]) -> Map[Any]:
+    metadata = cell.get("metadata")
+    if not isinstance(metadata, Map):
+        cell["metadata"] = Map(metadata or {})
+        metadata = cell["metadata"]
+    return metadata
+
+
+def _digest(outputs: Array[Any]) -> str:
+    """The same for the same outputs, also after they were in a file or a log, where 1.0 may become 1."""
+    content = json.dumps(_whole_numbers(outputs.to_py()), sort_keys=True, default=str)
+    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _whole_numbers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _whole_numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_whole_numbers(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _put(target: Map[Any], key: str, value: Any) -> None:

@@ -26,9 +26,15 @@ class OutputReducer:
     the cell had no outputs when the run began, or that those it had are not its concern.
 
     Malformed content never raises: what is missing is taken as empty.
+
+    Args:
+        process: names the kernel's process. Display ids mean something within one process only (JupyterLab forgets
+            them when a kernel is restarted), so the edits have them joined: an id that an earlier process used
+            is another one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, process: str = "") -> None:
+        self._process = process
         self._cleared = False
         self._clear_next = False
         self._replaced: dict[str, ReplaceDisplay] = {}
@@ -66,7 +72,7 @@ class OutputReducer:
                         "data": _mapping(content.get("data")),
                         "metadata": _mapping(content.get("metadata")),
                     },
-                    _display_id(content),
+                    self._display_id(content),
                 )
             case "execute_result":
                 count = content.get("execution_count")
@@ -77,7 +83,7 @@ class OutputReducer:
                         "metadata": _mapping(content.get("metadata")),
                         "execution_count": count if isinstance(count, int) else None,
                     },
-                    _display_id(content),
+                    self._display_id(content),
                 )
             case "error":
                 traceback = content.get("traceback")
@@ -97,7 +103,7 @@ class OutputReducer:
                 else:
                     self._clear()
             case "update_display_data":
-                display_id = _display_id(content)
+                display_id = self._display_id(content)
                 if display_id is not None:
                     self._replace(
                         display_id, _mapping(content.get("data")), _mapping(content.get("metadata"))
@@ -174,6 +180,12 @@ class OutputReducer:
         self._replaced.pop(display_id, None)
         self._replaced[display_id] = ReplaceDisplay(display_id, data, metadata)
 
+    def _display_id(self, content: Mapping[str, Any]) -> str | None:
+        display_id = _mapping(content.get("transient")).get("display_id")
+        if not isinstance(display_id, str) or not display_id:
+            return None
+        return f"{self._process}/{display_id}" if self._process else display_id
+
 
 def _mapping(value: Any) -> dict[str, Any]:
     return dict(value) if isinstance(value, Mapping) else {}
@@ -181,8 +193,3 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else "" if value is None else str(value)
-
-
-def _display_id(content: Mapping[str, Any]) -> str | None:
-    display_id = _mapping(content.get("transient")).get("display_id")
-    return display_id if isinstance(display_id, str) and display_id else None
