@@ -38,10 +38,11 @@ def test_every_trait_of_ours_is_a_setting() -> None:
 @pytest.mark.parametrize("field", PLAIN, ids=lambda field: field.name)
 def test_each_arrives(extension: YdocExec, field: object) -> None:
     name = field.name  # type: ignore[attr-defined]
-    value = getattr(Settings(), name) + 1
+    default = getattr(Settings(), name)
+    value = not default if isinstance(default, bool) else default + 1
     before = extension.read_settings()
     setattr(extension, name, value)
-    assert extension.read_settings() == replace(before, **{name: value})
+    assert extension.read_settings() == replace(before, **{name: value})  # type: ignore[arg-type]
 
 
 def test_where_the_log_is(extension: YdocExec) -> None:

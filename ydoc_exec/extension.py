@@ -8,7 +8,7 @@ from typing import Any
 
 from jupyter_core.paths import jupyter_data_dir
 from jupyter_server.extension.application import ExtensionApp
-from traitlets import Float, Integer, Unicode
+from traitlets import Bool, Float, Integer, Unicode
 
 from ydoc_exec.documents.collaboration import Collaboration
 from ydoc_exec.handlers.base import NotServing
@@ -61,6 +61,14 @@ class YdocExec(ExtensionApp):
     flush_interval = Float(
         DEFAULTS.flush_interval, help="Output is written to the document at most so often (seconds)."
     ).tag(config=True)
+    output_limit = Integer(
+        DEFAULTS.output_limit,
+        help="Bytes of one cell's output that are kept, its beginning and its end. 0 keeps everything.",
+    ).tag(config=True)
+    cursor_movement = Bool(
+        DEFAULTS.cursor_movement,
+        help="Whether cursor movements in printed text (nested progress bars) are carried out.",
+    ).tag(config=True)
     barrier_timeout = Float(
         DEFAULTS.barrier_timeout, help="Seconds a request to execute waits for the edits it names."
     ).tag(config=True)
@@ -92,6 +100,8 @@ class YdocExec(ExtensionApp):
             poll_interval=self.poll_interval,
             linger=self.linger,
             flush_interval=self.flush_interval,
+            output_limit=self.output_limit,
+            cursor_movement=self.cursor_movement,
             barrier_timeout=self.barrier_timeout,
             kernel_timeout=self.kernel_timeout,
             idle_timeout=self.idle_timeout,

@@ -40,7 +40,14 @@ class Settings:
     """A document that nobody needs any more is kept in memory for so long, for those who come back."""
 
     flush_interval: float = 0.04
-    """Output of a running cell is written to the document at most so often."""
+    """Output of a running cell is written to the document at most so often; less often when that costs much."""
+
+    output_limit: int = 20 * 2**20
+    """Of a cell that puts out more than this the beginning and the end are kept. 0: everything is kept."""
+
+    cursor_movement: bool = True
+    """Cursor movements in printed text (nested progress bars) are carried out, as a terminal does. JupyterLab alone
+    shows such bars one below the other."""
 
     barrier_timeout: float = 10.0
     """How long a request to execute waits for the edits it names to arrive."""

@@ -18,6 +18,7 @@ from jupyter_ydoc import YNotebook
 from tests.room.conftest import Peer
 from tests.room.waiting import until
 from ydoc_exec.documents import document_types
+from ydoc_exec.documents.notebook_targets import NotebookTargets
 from ydoc_exec.documents.open_document import OpenDocument
 from ydoc_exec.documents.open_documents import OpenDocuments
 from ydoc_exec.ids import RoomId
@@ -84,6 +85,7 @@ class Life:
         self.site = site
         self.writer = LogWriter(site.log, 0.005, lambda error: None)
         self.documents = OpenDocuments(tasks, self._make)
+        self.targets = NotebookTargets(tasks, self.documents.open)
 
     def _make(self, room: RoomId) -> OpenDocument:
         document_types.document_class(room)
@@ -94,6 +96,7 @@ class Life:
             self.site.log,
             self.writer,
             self.site.settings,
+            self.targets,
         )
 
     async def closed(self, room: RoomId = ROOM) -> None:

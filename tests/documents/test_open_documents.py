@@ -26,7 +26,7 @@ from ydoc_exec.errors import (
 from ydoc_exec.execution.run_state import Outcome, RunState
 from ydoc_exec.ids import CellId, KernelId, RoomId, RunId
 from ydoc_exec.kernel.run import Run
-from ydoc_exec.kernel.run_target import Ended
+from ydoc_exec.kernel.run_target import Ended, RunOutput
 from ydoc_exec.notebook.edits import EditTail
 from ydoc_exec.origin import FromServer
 
@@ -608,7 +608,7 @@ async def test_a_running_cell_survives_what_others_do_to_the_file(site: Site) ->
                 run = a_run(document.notebook.order()[0], minor)
                 document.target.queued([run])
                 document.target.started(run)
-                document.target.edit(run, [EditTail("stdout", "", "so far ")])
+                document.target.edit([RunOutput(run, [EditTail("stdout", "", "so far ")])])
                 site.write(
                     notebook(
                         cell(None, "new"),
@@ -619,7 +619,7 @@ async def test_a_running_cell_survives_what_others_do_to_the_file(site: Site) ->
                 )
                 await until(lambda document=document: "theirs" in sources(document))  # type: ignore[misc]
                 assert run.cell in document.notebook.order()
-                document.target.edit(run, [EditTail("stdout", "", "and on")])
+                document.target.edit([RunOutput(run, [EditTail("stdout", "", "and on")])])
                 run.outcome = Outcome(RunState.OK, execution_count=1)
                 document.target.ended([Ended(run, [])])
             await life.closed()

@@ -21,8 +21,11 @@ def several(cells: object, **fields: object) -> dict[str, object]:
     return {"document_id": ROOM, "cell_ids": cells, **fields}
 
 
-def body(*cells: str, after: str | None = None, stop_on_error: bool = True) -> ExecuteBody:
-    return ExecuteBody(RoomId.parse(ROOM), tuple(CellId(cell) for cell in cells), after, stop_on_error)
+def body(
+    *cells: str, after: str | None = None, stop_on_error: bool = True, record_timing: bool = False
+) -> ExecuteBody:
+    names = tuple(CellId(cell) for cell in cells)
+    return ExecuteBody(RoomId.parse(ROOM), names, after, stop_on_error, record_timing)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +39,7 @@ def body(*cells: str, after: str | None = None, stop_on_error: bool = True) -> E
         (execute(after="token"), body("a", after="token")),
         (execute(after="x" * 128), body("a", after="x" * 128)),
         (execute(stop_on_error=False), body("a", stop_on_error=False)),
+        (execute(record_timing=True), body("a", record_timing=True)),
     ],
 )
 def test_what_is_understood(given: object, read: ExecuteBody) -> None:
@@ -71,6 +75,7 @@ def test_what_is_understood(given: object, read: ExecuteBody) -> None:
         (execute(stop_on_error=None), "stop_on_error"),
         (execute(stop_on_error=1), "stop_on_error"),
         (execute(stop_on_error="false"), "stop_on_error"),
+        (execute(record_timing="yes"), "record_timing"),
     ],
 )
 def test_what_is_refused_and_why(given: Any, says: str) -> None:

@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 
 import anyio
 
-from ydoc_exec.ids import RunId
+from ydoc_exec.ids import CellId, RunId
 from ydoc_exec.kernel.run import Run
-from ydoc_exec.kernel.run_target import Ended
+from ydoc_exec.kernel.run_target import Ended, RunOutput
 from ydoc_exec.notebook.edits import AppendOutput, ClearOutputs, Edit, EditTail
+from ydoc_exec.notebook.payload import NextInput
 
 T = TypeVar("T")
 
@@ -23,24 +24,33 @@ class Recorder:
         self.calls: list[tuple[str, RunId]] = []
         self.outputs: dict[RunId, list[dict[str, Any]]] = defaultdict(list)
         self.statuses: list[str] = []
+        self.next_inputs: dict[RunId, NextInput] = {}
+        self._owners: dict[CellId, RunId] = {}
         self._changed = anyio.Event()
 
     # RunTarget
 
     def queued(self, runs: Sequence[Run]) -> None:
         for run in runs:
+            self._owners[run.cell] = run.id
             self._note("queued", run)
+
+    def owns(self, run: Run) -> bool:
+        return self._owners.get(run.cell) == run.id
 
     def started(self, run: Run) -> None:
         self._note("started", run)
 
-    def edit(self, run: Run, edits: Sequence[Edit]) -> None:
-        self._apply(run, edits)
-        self._note("edit", run)
+    def edit(self, outputs: Sequence[RunOutput]) -> None:
+        for output in outputs:
+            self._apply(output.run, output.edits)
+            self._note("edit", output.run)
 
     def ended(self, ended: Sequence[Ended]) -> None:
         for item in ended:
             self._apply(item.run, item.edits)
+            if item.next_input is not None:
+                self.next_inputs[item.run.id] = item.next_input
             self._note("ended", item.run)
 
     def kernel(self, entry: dict[str, object]) -> None:

@@ -267,7 +267,7 @@ async def test_nothing_of_a_run_that_never_started_is_kept(kernels: Kernels, ker
         await place.target.wait_ended(*runs)
         runner = await place.runner(kernel_id)
         assert runner._executions == {}
-        assert len(runner._by_cell) == 1  # the one that the kernel had: it may still print
+        assert len(runner._by_parent) == 1  # the one that the kernel had: it may still print
 
 
 async def test_work_goes_on_beside_a_flood(kernels: Kernels, kernel_id: KernelId) -> None:

@@ -12,6 +12,7 @@ from anyio import create_task_group
 
 from ydoc_exec.documents import document_types
 from ydoc_exec.documents.execution import Execution
+from ydoc_exec.documents.notebook_targets import NotebookTargets
 from ydoc_exec.documents.open_document import OpenDocument
 from ydoc_exec.documents.open_documents import OpenDocuments
 from ydoc_exec.documents.presence_room import PresenceRoom
@@ -86,9 +87,11 @@ class Collaboration:
                         log,
                         writer,
                         settings,
+                        targets,
                     )
 
                 documents = OpenDocuments(tasks, make)
+                targets = NotebookTargets(tasks, documents.open)
                 await tasks.start(writer.run)
                 runners = KernelRunners(tasks, kernels, context, book, settings)
                 presence = PresenceRoom(GLOBAL_AWARENESS, settings)

@@ -27,6 +27,7 @@ class ExecuteRequest:
     user: str
     after: str | None = None
     stop_on_error: bool = True
+    record_timing: bool = False
 
 
 class Execution:
@@ -74,6 +75,7 @@ class Execution:
                         user=request.user,
                         seq=self._book.next_seq(),
                         stop_on_error=request.stop_on_error and "raises-exception" not in cell.tags,
+                        record_timing=request.record_timing,
                     )
                 )
             runner.submit(runs, target)

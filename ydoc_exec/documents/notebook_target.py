@@ -1,47 +1,95 @@
-"""An open notebook as the place where runs become visible."""
+"""A notebook as the place where runs become visible, whether its document is open or not."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from uuid import uuid4
 
-from ydoc_exec.ids import RunId
+from ydoc_exec.errors import ProtocolError
+from ydoc_exec.ids import CellId, RoomId, RunId
 from ydoc_exec.kernel.run import Run
-from ydoc_exec.kernel.run_target import Ended
+from ydoc_exec.kernel.run_target import Ended, RunOutput
 from ydoc_exec.notebook.edits import Edit
-from ydoc_exec.notebook.notebook import Notebook
+from ydoc_exec.notebook.notebook import Displays, Notebook
+from ydoc_exec.notebook.payload import NextInput
 from ydoc_exec.origin import FromKernel, FromServer
-from ydoc_exec.room.room import Room
+from ydoc_exec.room.room import Room, guarded
+
+logger = logging.getLogger(__name__)
 
 
-class NotebookTarget:
-    """Implements ``RunTarget``. Once closed it drops everything.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A notebook that is open.
 
     Args:
         hold, release: keep the document open for a run, and let go of it.
         hurry: have the file saved soon.
     """
 
-    def __init__(
-        self,
-        room: Room,
-        notebook: Notebook,
-        *,
-        hold: Callable[[], None],
-        release: Callable[[], None],
-        hurry: Callable[[], None],
-    ) -> None:
-        self._room = room
-        self._notebook = notebook
-        self._hold = hold
-        self._release = release
-        self._hurry = hurry
+    room: Room
+    notebook: Notebook
+    hold: Callable[[], None]
+    release: Callable[[], None]
+    hurry: Callable[[], None]
+
+
+class NotebookTarget:
+    """Implements ``RunTarget`` for one room.
+
+    It outlives the open document: a thread that a cell has started may print when everybody has left and the
+    document was closed, and what is displayed under an id is still known when it is opened again. While a run
+    is under way the document is held open; what comes at another time opens it.
+
+    Args:
+        reopen: start opening the document, which ends in ``attach`` or ``unreachable``. Returns at once.
+    """
+
+    def __init__(self, room_id: RoomId, reopen: Callable[[], None]) -> None:
+        self.room_id = room_id
+        self._reopen = reopen
+        self._place: Place | None = None
         self._live: dict[RunId, Run] = {}
         self._ran: set[str] = set()
-        self._closed = False
+        self._owners: dict[CellId, RunId] = {}
+        self._displays: Displays = {}
+        self._later: list[Callable[[Place], None]] = []
+        self._out_of_reach = False
 
-    def close(self) -> None:
-        """The document is being closed: nothing is written any more."""
-        self._closed = True
+    # The document's side
+
+    def attach(self, place: Place) -> None:
+        """The document is open: what came while it was not is written now."""
+        self._place = place
+        self._out_of_reach = False
+        with place.room.writing(FromServer()):
+            place.notebook.restore_displays(self._displays)
+        for run in self._live.values():  # only if the document was closed by a failure
+            place.hold()
+            with place.room.writing(FromKernel(run.id)):
+                place.notebook.set_state(run.cell, "running")
+                place.notebook.set_run(run.cell, run.entry())
+        later, self._later = self._later, []
+        for write in later:
+            try:
+                with guarded("late output could not be written"):
+                    write(place)
+            except ProtocolError:
+                logger.exception("Output of %s is lost", self.room_id)
+
+    def detach(self) -> None:
+        """The document is being closed: nothing more is written into it."""
+        if self._place is not None:
+            self._displays = self._place.notebook.displays()
+            self._place = None
+
+    def unreachable(self) -> None:
+        """The document could not be opened, so what there is for it is lost, until somebody opens it."""
+        if self._place is None:
+            self._later.clear()
+            self._out_of_reach = True
 
     def live_cells(self) -> frozenset[str]:
         """Cells that are queued or running, or ran since ``forget_ended``."""
@@ -54,60 +102,89 @@ class NotebookTarget:
     # RunTarget
 
     def queued(self, runs: Sequence[Run]) -> None:
-        if self._closed:
-            return
-        with self._room.writing(FromKernel()):
+        place = self._place
+        assert place is not None, "runs are queued while the document is open"
+        with place.room.writing(FromKernel()):
             for run in runs:
-                self._notebook.begin(run.cell)
-                self._notebook.set_run(run.cell, run.entry())
+                place.notebook.begin(run.cell)
+                place.notebook.set_run(run.cell, run.entry())
         for run in runs:
+            self._owners[run.cell] = run.id
             self._live[run.id] = run
-            self._hold()
+            place.hold()
+
+    def owns(self, run: Run) -> bool:
+        return self._owners.get(run.cell) == run.id
 
     def started(self, run: Run) -> None:
-        if self._closed or not self._owns(run):
+        if self._place is None or not self.owns(run):
             return
-        with self._room.writing(FromKernel(run.id)):
-            self._notebook.set_run(run.cell, run.entry())
+        with self._place.room.writing(FromKernel(run.id)):
+            self._place.notebook.set_run(run.cell, run.entry())
 
-    def edit(self, run: Run, edits: Sequence[Edit]) -> None:
-        if self._closed:
-            return
-        with self._room.writing(FromKernel(run.id)):
-            self._notebook.apply(run.cell, edits)
-        self._ran.add(run.cell)
+    def edit(self, outputs: Sequence[RunOutput]) -> None:
+        def write(place: Place) -> None:
+            with place.room.writing(FromKernel()):
+                for output in outputs:
+                    if self.owns(output.run):
+                        self._write(place, output.run, output.edits)
+
+        self._when_open(write)
 
     def ended(self, ended: Sequence[Ended]) -> None:
-        if self._closed:
-            return
-        owned = [item.run for item in ended if self._owns(item.run)]
-        with self._room.writing(FromKernel()):
+        def write(place: Place) -> None:
+            owned = [item for item in ended if self.owns(item.run)]
+            with place.room.writing(FromKernel()):
+                for item in owned:
+                    run = item.run
+                    count = run.outcome.execution_count if run.outcome is not None else None
+                    self._write(place, run, item.edits)
+                    place.notebook.finish(run.cell, count)
+                    place.notebook.set_run(run.cell, run.entry())
+                for item in ended:
+                    if item.next_input is not None:
+                        self._set_next_input(place, item.run, item.next_input)
+            # How it ended was there to be read, for those who wait for it; it is not kept in the document.
+            with place.room.writing(FromKernel()):
+                for item in owned:
+                    place.notebook.set_run(item.run.cell, None)
+            place.hurry()
+
+        place = self._place
+        try:
+            self._when_open(write)
+        finally:
             for item in ended:
-                if item.edits:
-                    self._notebook.apply(item.run.cell, item.edits)
-            for run in owned:
-                count = run.outcome.execution_count if run.outcome is not None else None
-                self._notebook.finish(run.cell, count)
-                self._notebook.set_run(run.cell, run.entry())
-        # How it ended was there to be read, for those who wait for it; it is not kept in the document.
-        with self._room.writing(FromKernel()):
-            for run in owned:
-                self._notebook.set_run(run.cell, None)
-        self._hurry()
-        for item in ended:
-            if self._live.pop(item.run.id, None) is not None:
-                self._ran.add(item.run.cell)
-                self._release()
+                if self._live.pop(item.run.id, None) is not None:
+                    self._ran.add(item.run.cell)
+                    if place is not None:
+                        place.release()
 
     def kernel(self, entry: dict[str, object]) -> None:
-        if self._closed:
+        if self._place is None:
             return
-        with self._room.writing(FromServer()):
-            self._notebook.set_kernel(entry)
+        with self._place.room.writing(FromServer()):
+            self._place.notebook.set_kernel(entry)
 
     # Private
 
-    def _owns(self, run: Run) -> bool:
-        """Whether the cell's entry is still this run's: the cell may have been run again meanwhile."""
-        entry = self._notebook.run(run.cell)
-        return entry is not None and entry.get("run_id") == run.id
+    def _when_open(self, write: Callable[[Place], None]) -> None:
+        if self._place is not None:
+            write(self._place)
+        elif not self._out_of_reach:
+            self._later.append(write)
+            self._reopen()
+
+    def _write(self, place: Place, run: Run, edits: Sequence[Edit]) -> None:
+        if edits:
+            place.notebook.apply(run.cell, edits)
+            self._ran.add(run.cell)
+        if run.timings:
+            place.notebook.set_timings(run.cell, run.timings)
+
+    def _set_next_input(self, place: Place, run: Run, next_input: NextInput) -> None:
+        """As JupyterLab does, but what somebody has typed since the cell was sent is not replaced."""
+        if next_input.replace and place.notebook.source(run.cell) == run.source:
+            place.notebook.set_source(run.cell, next_input.text)
+        else:
+            place.notebook.insert_below(run.cell, CellId(str(uuid4())), next_input.text)

@@ -22,7 +22,8 @@ from pycrdt import Doc
 
 from ydoc_exec import sync
 from ydoc_exec.documents import document_types
-from ydoc_exec.documents.notebook_target import NotebookTarget
+from ydoc_exec.documents.notebook_target import Place
+from ydoc_exec.documents.notebook_targets import NotebookTargets
 from ydoc_exec.documents.readable import replace_non_finite
 from ydoc_exec.errors import LoadFailed, SaveFailed, UpdateLogError
 from ydoc_exec.files.contents import ContentsManager
@@ -57,6 +58,7 @@ class OpenDocument:
         log: UpdateLog,
         writer: LogWriter,
         settings: Settings,
+        targets: NotebookTargets,
     ) -> None:
         self.room_id = room_id
         self.closing = False
@@ -72,11 +74,7 @@ class OpenDocument:
         self.mirror = FileMirror(
             contents, str(room_id), path_of, room_id.format, room_id.type, self, settings
         )
-        self.target: NotebookTarget | None = None
-        if self.notebook is not None:
-            self.target = NotebookTarget(
-                self.room, self.notebook, hold=self.hold, release=self.release, hurry=self.mirror.hurry
-            )
+        self.target = targets.get(room_id) if self.notebook is not None else None
         self._holds = 0
         self._holds_changed = Event()
         self._stopping = Event()
@@ -102,12 +100,14 @@ class OpenDocument:
                 finally:
                     self.closing = True
                     if self.target is not None:
-                        self.target.close()
+                        self.target.detach()
                     self.room.disconnect(1001, "the document is being closed")
                     with move_on_after(LAST_SAVE_SECONDS, shield=True):
                         await self._save_last()
                 tasks.cancel_scope.cancel()
         finally:
+            if self.target is not None:
+                self.target.detach()
             # pycrdt holds its observers where no garbage collection finds them.
             self.document.unobserve()
 
@@ -242,6 +242,8 @@ class OpenDocument:
         self.record_anew()
         self.room.add_sink(self._note_update)
         self.document.observe(self._note_change)
+        if self.notebook is not None and self.target is not None:
+            self.target.attach(Place(self.room, self.notebook, self.hold, self.release, self.mirror.hurry))
 
     async def _read_log(self, path: str) -> History | None:
         """The recorded history, replayed into the document; None if there is none that can be used."""

@@ -44,11 +44,12 @@ class ExecuteBody:
     cells: tuple[CellId, ...]
     after: str | None
     stop_on_error: bool
+    record_timing: bool
 
     @classmethod
     def read(cls, body: Any) -> ExecuteBody:
         """The stock ``{"document_id", "cell_id"}`` or ours, ``{"document_id", "cell_ids", "after"?,
-        "stop_on_error"?}``; what else is in it is for others."""
+        "stop_on_error"?, "record_timing"?}``; what else is in it is for others."""
         fields = _object(body)
         room = RoomId.parse(_string(fields, "document_id"))
         if ("cell_id" in fields) == ("cell_ids" in fields):
@@ -68,10 +69,13 @@ class ExecuteBody:
         after = fields.get("after")
         if after is not None and not (isinstance(after, str) and 0 < len(after) <= 128):
             raise BadBody("'after' must be the token of a barrier, a string of at most 128 characters")
-        stop_on_error = fields.get("stop_on_error", True)
-        if not isinstance(stop_on_error, bool):
-            raise BadBody("'stop_on_error' must be true or false")
-        return cls(room, tuple(CellId(cell) for cell in cells), after, stop_on_error)
+        return cls(
+            room,
+            tuple(CellId(cell) for cell in cells),
+            after,
+            _flag(fields, "stop_on_error", default=True),
+            _flag(fields, "record_timing", default=False),
+        )
 
 
 # Private
@@ -81,6 +85,13 @@ def _object(body: Any) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise BadBody("it must be a JSON object")
     return body
+
+
+def _flag(fields: dict[str, Any], name: str, *, default: bool) -> bool:
+    value = fields.get(name, default)
+    if not isinstance(value, bool):
+        raise BadBody(f"{name!r} must be true or false")
+    return value
 
 
 def _string(fields: dict[str, Any], name: str) -> str:

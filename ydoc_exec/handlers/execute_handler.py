@@ -33,6 +33,7 @@ class ExecuteHandler(YdocExecHandler):
                     user=getattr(self.current_user, "username", ""),
                     after=body.after,
                     stop_on_error=body.stop_on_error,
+                    record_timing=body.record_timing,
                 )
             )
         first = runs[0].id

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
+from uuid import uuid4
 
 import anyio
 import zmq
@@ -36,13 +37,15 @@ from ydoc_exec.execution.events import (
 )
 from ydoc_exec.execution.events import Event as QueueEvent
 from ydoc_exec.execution.run_queue import RunQueue
-from ydoc_exec.ids import CellId, KernelId, RoomId, RunId
+from ydoc_exec.execution.run_state import RunState
+from ydoc_exec.ids import KernelId, RunId
 from ydoc_exec.kernel.kernel_link import Channel, KernelLink, KernelManager, Message
 from ydoc_exec.kernel.run import Run, now
 from ydoc_exec.kernel.run_book import RunBook
-from ydoc_exec.kernel.run_target import Ended, RunTarget
+from ydoc_exec.kernel.run_target import Ended, RunOutput, RunTarget
 from ydoc_exec.notebook.edits import Edit
 from ydoc_exec.notebook.output_reducer import OutputReducer
+from ydoc_exec.notebook.payload import Payload
 from ydoc_exec.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -52,6 +55,11 @@ Ts = TypeVarTuple("Ts")
 LATE_RUNS = 1000
 """How many ended runs of one kernel may still have output coming (threads, background tasks)."""
 
+BUSY_PAUSE = 4.0
+LONGEST_PAUSE = 1.0
+"""After writing output, the next is gathered for at least ``BUSY_PAUSE`` times as long as that took, and at
+most for ``LONGEST_PAUSE`` seconds."""
+
 
 @dataclass(slots=True, eq=False)
 class Execution:
@@ -60,10 +68,24 @@ class Execution:
     run: Run
     target: RunTarget
     reducer: OutputReducer = field(default_factory=OutputReducer)
-    superseded: bool = False
-    """The cell was run again: a new run owns it, and what this one still says is dropped."""
+    payload: Payload = field(default_factory=Payload)
     heard_at: float = 0.0
     """When the last message of this run came (the event loop's clock)."""
+
+    def take(self) -> list[Edit]:
+        """What is to be written of it."""
+        if not self.target.owns(self.run):
+            return []
+        return self.reducer.take()
+
+    def take_last(self) -> list[Edit]:
+        """What is to be written of it when it ends. Late output may still come."""
+        if not self.target.owns(self.run):
+            return []
+        for page in self.payload.pages:
+            self.reducer.feed({"msg_type": "display_data", "content": page})
+        self.reducer.end()
+        return self.reducer.take()
 
 
 class KernelRunner:
@@ -92,7 +114,6 @@ class KernelRunner:
         self._handling = False
         self._executions: dict[RunId, Execution] = {}
         self._by_parent: OrderedDict[str, Execution] = OrderedDict()
-        self._by_cell: dict[tuple[RoomId, CellId], Execution] = {}
         self._dirty: dict[RunId, Execution] = {}
         self._wake = Event()
         self._closed = Event()
@@ -100,6 +121,7 @@ class KernelRunner:
         self._link: KernelLink | None = None
         self._link_scope: CancelScope | None = None
         self._process: object | None = None
+        self._process_name = ""
         self._watched = False
         self._why_closed = ""
         self._status = "starting"
@@ -137,12 +159,7 @@ class KernelRunner:
         """
         target.queued(runs)
         for run in runs:
-            execution = Execution(run, target)
-            older = self._by_cell.get((run.room, run.cell))
-            if older is not None:
-                older.superseded = True
-            self._executions[run.id] = execution
-            self._by_cell[run.room, run.cell] = execution
+            self._executions[run.id] = Execution(run, target)
             self._book.add(run)
         with self._guarded():
             target.kernel(self._kernel_entry())
@@ -236,6 +253,7 @@ class KernelRunner:
             return
         # Noted in the same step as the send: no message can arrive before we know whose it is.
         self._by_parent[parent] = execution
+        execution.reducer = self._reducer()
         run.started_at = now()
         with self._guarded():
             execution.target.started(run)
@@ -246,23 +264,21 @@ class KernelRunner:
             execution = self._executions.pop(effect.run)
             execution.run.outcome = effect.outcome
             execution.run.ended_at = now()
+            if effect.outcome.state is RunState.LOST and execution.run.started_at is not None:
+                execution.run.note_time("execution_failed", None)
             self._dirty.pop(effect.run, None)
             self._book.end(execution.run)
             ended.append(execution)
         for target, group in groupby(ended, key=lambda execution: execution.target):
             with self._guarded():
-                target.ended([Ended(execution.run, self._take(execution)) for execution in group])
-        for execution in ended:
-            if execution.run.started_at is None:  # the kernel will never say anything of it
-                self._forget(execution)
+                target.ended(
+                    [
+                        Ended(execution.run, execution.take_last(), execution.payload.next_input)
+                        for execution in group
+                    ]
+                )
         while len(self._by_parent) > LATE_RUNS:
-            _, oldest = self._by_parent.popitem(last=False)
-            self._forget(oldest)
-
-    def _forget(self, execution: Execution) -> None:
-        cell = (execution.run.room, execution.run.cell)
-        if self._by_cell.get(cell) is execution:
-            del self._by_cell[cell]
+            self._by_parent.popitem(last=False)
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
@@ -286,29 +302,46 @@ class KernelRunner:
             execution.heard_at = current_time()
         if channel == "shell":
             if kind == "execute_reply" and execution is not None:
-                content = message["content"]
-                status = content.get("status")
-                self._post(
-                    Replied(
-                        execution.run.id,
-                        status if status in ("ok", "error") else "aborted",
-                        content.get("execution_count"),
-                    )
-                )
+                self._replied(execution, message)
             return
         if kind == "status":
-            state = message["content"].get("execution_state")
-            if isinstance(state, str) and message["parent_header"].get("msg_type") == "execute_request":
-                # A kernel is also "busy" with telling its version: nobody means that.
-                self._set_status(state)
-            if state == "idle" and execution is not None:
-                self._post(WentIdle(execution.run.id))
+            self._said_status(execution, message)
             return
-        if execution is not None and not execution.superseded:
+        if execution is None or not execution.target.owns(execution.run):
+            return
+        if kind == "execute_input":
+            execution.run.note_time("iopub.execute_input", message["header"].get("date"))
+        else:
             execution.reducer.feed(message)
-            if execution.reducer.pending:
-                self._dirty[execution.run.id] = execution
-                self._wake.set()
+        if execution.reducer.pending or execution.run.record_timing:
+            self._has_output(execution)
+
+    def _replied(self, execution: Execution, message: Message) -> None:
+        content, run = message["content"], execution.run
+        status = content.get("status")
+        if status == "ok":
+            execution.payload = Payload.read(content)
+        started = message["metadata"].get("started")
+        if started is not None:
+            run.note_time("shell.execute_reply.started", started)
+        run.note_time("shell.execute_reply", message["header"].get("date"))
+        self._post(
+            Replied(
+                run.id, status if status in ("ok", "error") else "aborted", content.get("execution_count")
+            )
+        )
+
+    def _said_status(self, execution: Execution | None, message: Message) -> None:
+        state = message["content"].get("execution_state")
+        if isinstance(state, str) and message["parent_header"].get("msg_type") == "execute_request":
+            # A kernel is also "busy" with telling its version: nobody means that.
+            self._set_status(state)
+        if execution is None:
+            return
+        if state in ("busy", "idle"):
+            execution.run.note_time(f"iopub.status.{state}", message["header"].get("date"))
+        if state == "idle":
+            self._post(WentIdle(execution.run.id))
 
     def _set_status(self, status: str) -> None:
         if status == self._status:
@@ -329,21 +362,38 @@ class KernelRunner:
 
     # Private: output
 
-    def _take(self, execution: Execution) -> list[Edit]:
-        return [] if execution.superseded else execution.reducer.take()
+    def _reducer(self) -> OutputReducer:
+        return OutputReducer(self._process_name, cursor_movement=self._settings.cursor_movement)
+
+    def _has_output(self, execution: Execution) -> None:
+        self._dirty[execution.run.id] = execution
+        self._wake.set()
 
     async def _flush_regularly(self) -> None:
+        """Write by time, not by message: a kernel can send thousands of them in a second."""
+        pause = self._settings.flush_interval
         while True:
             await self._wake.wait()
             self._wake = Event()
-            # By time, not by message: a kernel can send thousands of them in a second.
-            await sleep(self._settings.flush_interval)
-            dirty, self._dirty = self._dirty, {}
-            for execution in dirty.values():
-                edits = self._take(execution)
-                if edits:
-                    with self._guarded():
-                        execution.target.edit(execution.run, edits)
+            asked = current_time()
+            await sleep(pause)
+            self._flush()
+            # The more writing costs (large outputs, many clients), and the later a busy server gets to it, the
+            # more of it is done at once: all this takes at most a share of the time.
+            busy = current_time() - asked - pause
+            pause = min(max(self._settings.flush_interval, busy * BUSY_PAUSE), LONGEST_PAUSE)
+
+    def _flush(self) -> None:
+        dirty, self._dirty = self._dirty, {}
+        by_target: dict[int, list[Execution]] = {}
+        for execution in dirty.values():
+            by_target.setdefault(id(execution.target), []).append(execution)
+        for executions in by_target.values():
+            with self._guarded():
+                outputs = [RunOutput(execution.run, execution.take()) for execution in executions]
+                outputs = [output for output in outputs if output.edits or output.run.timings]
+                if outputs:
+                    executions[0].target.edit(outputs)
 
     # Private: tasks
 
@@ -391,6 +441,7 @@ class KernelRunner:
         if process.cancelled() or process.exception() is not None:
             raise KernelUnavailable(self.kernel_id, "it could not be started")
         self._process = process
+        self._process_name = uuid4().hex
         if not self._watched:  # only now: a kernel that has never started has no restarter
             self._watched = True
             self._manager.add_restart_callback(self._on_restart, "restart")

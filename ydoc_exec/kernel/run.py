@@ -5,13 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
+from jupyter_client.jsonutil import parse_date
+
 from ydoc_exec.execution.run_state import Outcome, RunState
 from ydoc_exec.ids import CellId, KernelId, RoomId, RunId
 
 
 def now() -> str:
     """The time as ISO 8601 in UTC, as Jupyter writes it."""
-    return datetime.now(timezone.utc).isoformat().replace("+00:00", "Z")
+    return _iso(datetime.now(timezone.utc))
+
+
+def moment(said: object) -> str:
+    """A time in a kernel's message, as ISO 8601 in UTC; the present time if the kernel said none.
+
+    ``jupyter_client`` makes ``datetime`` of the dates in headers and leaves those in metadata as text.
+    """
+    if isinstance(said, str):
+        said = parse_date(said)
+    return _iso(said.astimezone(timezone.utc)) if isinstance(said, datetime) else now()
 
 
 @dataclass(slots=True)
@@ -30,10 +42,19 @@ class Run:
     user: str
     seq: int
     stop_on_error: bool = True
+    record_timing: bool = False
     queued_at: str = field(default_factory=now)
     started_at: str | None = None
     ended_at: str | None = None
     outcome: Outcome | None = None
+    timings: dict[str, str] = field(default_factory=dict)
+    """For the cell's ``metadata.execution``, if ``record_timing``. The keys are those of JupyterLab
+    (``CodeCell.execute`` in ``@jupyterlab/cells``), which are also nbclient's."""
+
+    def note_time(self, key: str, said: object) -> None:
+        """Something happened at the time that a kernel's message said."""
+        if self.record_timing:
+            self.timings[key] = moment(said)
 
     @property
     def state(self) -> RunState:
@@ -72,3 +93,10 @@ class Run:
             "started_at": self.started_at,
             "ended_at": self.ended_at,
         }
+
+
+# Private
+
+
+def _iso(when: datetime) -> str:
+    return when.isoformat().replace("+00:00", "Z")

@@ -8,37 +8,51 @@ from typing import Protocol
 
 from ydoc_exec.kernel.run import Run
 from ydoc_exec.notebook.edits import Edit
+from ydoc_exec.notebook.payload import NextInput
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """A run that has its outcome, and the last of its output."""
+class RunOutput:
+    """What a run has put out since the last time."""
 
     run: Run
     edits: Sequence[Edit]
 
 
-class RunTarget(Protocol):
-    """A document in which runs become visible. Every method returns at once and writes before it returns.
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A run that has its outcome, the last of its output, and the source it leaves for a next run."""
 
-    A cell or a whole document that is gone is an ordinary event: the run goes on at the kernel and what it
-    says is dropped. No method raises for it.
+    run: Run
+    edits: Sequence[Edit]
+    next_input: NextInput | None = None
+
+
+class RunTarget(Protocol):
+    """A document in which runs become visible. Every method returns at once.
+
+    A cell that is gone is an ordinary event: the run goes on at the kernel and what it says is dropped. No
+    method but ``queued`` raises for anything that clients, kernels or files do.
     """
 
     def queued(self, runs: Sequence[Run]) -> None:
         """These runs have their place: their cells are cleared and marked, in one transaction."""
         ...
 
+    def owns(self, run: Run) -> bool:
+        """Whether the run's cell is still its own. It is another's when it was queued again meanwhile."""
+        ...
+
     def started(self, run: Run) -> None:
         """The kernel has this run now."""
         ...
 
-    def edit(self, run: Run, edits: Sequence[Edit]) -> None:
-        """Output of this run, also after it ended."""
+    def edit(self, outputs: Sequence[RunOutput]) -> None:
+        """Output and timings of these runs, also after they ended, in one transaction."""
         ...
 
     def ended(self, ended: Sequence[Ended]) -> None:
-        """These runs are over: last output, count and idle marker come in one transaction."""
+        """These runs are over: last output, timings, count and idle marker come in one transaction."""
         ...
 
     def kernel(self, entry: dict[str, object]) -> None:

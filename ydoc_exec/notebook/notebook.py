@@ -75,6 +75,11 @@ class Notebook:
             tags=tuple(str(tag) for tag in tags) if isinstance(tags, (list, Array)) else (),
         )
 
+    def source(self, cell_id: CellId) -> str | None:
+        """The cell's source as it is now; None if the cell is gone."""
+        cell = self._find(cell_id)
+        return None if cell is None else str(cell.get("source", ""))
+
     # A run
 
     def begin(self, cell_id: CellId) -> bool:

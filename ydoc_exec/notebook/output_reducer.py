@@ -31,9 +31,10 @@ class OutputReducer:
         process: names the kernel's process. Display ids mean something within one process only (JupyterLab forgets
             them when a kernel is restarted), so the edits have them joined: an id that an earlier process used
             is another one.
+        cursor_movement: see ``TerminalText``.
     """
 
-    def __init__(self, process: str = "") -> None:
+    def __init__(self, process: str = "", *, cursor_movement: bool = True) -> None:
         self._process = process
         self._cleared = False
         self._clear_next = False
@@ -137,6 +138,9 @@ class OutputReducer:
         self._displayed = {}
         self._tail = self._open
         return edits
+
+    def end(self) -> None:
+        """The run has ended: what was held back because more was to come is written. More may come all the same."""
 
     # Private
 
