@@ -94,6 +94,11 @@ class OpenDocument:
             async with self.room.open(), create_task_group() as tasks:
                 self._tasks = tasks
                 tasks.start_soon(self.mirror.run)
+                if self.notebook is not None and self.target is not None:
+                    # Not before the room is open: what it writes must reach the log.
+                    self.target.attach(
+                        Place(self.room, self.notebook, self.hold, self.release, self.mirror.hurry)
+                    )
                 started()
                 try:
                     await self._until_unneeded()
@@ -242,8 +247,6 @@ class OpenDocument:
         self.record_anew()
         self.room.add_sink(self._note_update)
         self.document.observe(self._note_change)
-        if self.notebook is not None and self.target is not None:
-            self.target.attach(Place(self.room, self.notebook, self.hold, self.release, self.mirror.hurry))
 
     async def _read_log(self, path: str) -> History | None:
         """The recorded history, replayed into the document; None if there is none that can be used."""
