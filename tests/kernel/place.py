@@ -36,9 +36,7 @@ class Place:
     target: Recorder = field(default_factory=Recorder)
     _numbers: Any = field(default_factory=lambda: count())
 
-    def runs(
-        self, kernel_id: KernelId, *sources: str, cell: str = "", stop_on_error: bool = True
-    ) -> list[Run]:
+    def runs(self, kernel_id: KernelId, *sources: str, cell: str = "", **options: Any) -> list[Run]:
         """One run for each source, each in a cell of its own unless a cell is named."""
         return [
             Run(
@@ -49,7 +47,7 @@ class Place:
                 source=source,
                 user="ada",
                 seq=self.book.next_seq(),
-                stop_on_error=stop_on_error,
+                **options,
             )
             for source in sources
         ]
@@ -59,12 +57,12 @@ class Place:
         kernel_id: KernelId,
         *sources: str,
         cell: str = "",
-        stop_on_error: bool = True,
         target: Recorder | None = None,
+        **options: Any,
     ) -> list[Run]:
         """Have the kernel's runner take these as one gesture."""
         runner = await self.runners.get(kernel_id)
-        runs = self.runs(kernel_id, *sources, cell=cell, stop_on_error=stop_on_error)
+        runs = self.runs(kernel_id, *sources, cell=cell, **options)
         runner.submit(runs, target or self.target)
         return runs
 
