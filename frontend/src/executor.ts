@@ -113,10 +113,6 @@ export class ServerCellExecutor implements INotebookCellExecutor {
       for (const { cell, options } of requests) {
         options.onCellExecutionScheduled({ cell });
         cell.outputHidden = false;
-        // Who runs a cell trusts it, as in JupyterLab's own executor. A tab reads the cell's trust from the document
-        // only when it opens the cell, so here it is told; before the barrier, because with outputs in place it
-        // writes them anew, and the server clears them after.
-        cell.model.trusted ||= true;
       }
       const cellIds = requests.map(({ cell }) => cell.model.sharedModel.getId());
       watch = new RunWatch(doc, cellIds, runId => this.api.ask(kernelId, runId));
