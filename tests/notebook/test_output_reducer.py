@@ -151,6 +151,23 @@ def test_edits(steps: list[Message | None], edits: list[list[Edit]]) -> None:
             [new({"output_type": "execute_result", "data": {}, "metadata": {}, "execution_count": None})],
         ),
         (
+            {"msg_type": "execute_result", "content": {"data": {"a": 1, "b": [{}], "application/json": 1}}},
+            [
+                new(
+                    {
+                        "output_type": "execute_result",
+                        "data": {"a": "1", "b": "[{}]", "application/json": 1},
+                        "metadata": {},
+                        "execution_count": None,
+                    }
+                )
+            ],
+        ),
+        (
+            {"msg_type": "execute_result", "content": {"execution_count": True}},
+            [new({"output_type": "execute_result", "data": {}, "metadata": {}, "execution_count": None})],
+        ),
+        (
             {"msg_type": "error", "content": {"ename": None, "traceback": "line"}},
             [new({"output_type": "error", "ename": "", "evalue": "", "traceback": ["line"]})],
         ),

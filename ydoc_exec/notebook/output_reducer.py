@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ydoc_exec.notebook.edits import AppendOutput, ClearOutputs, Edit, EditTail, ReplaceDisplay
 from ydoc_exec.notebook.terminal import TerminalText
+
+_JSON_TYPE = re.compile(r"application/(.*\+)?json\Z")
+"""As in nbformat's schema (``mimebundle``)."""
 
 
 @dataclass(slots=True)
@@ -70,7 +75,7 @@ class OutputReducer:
                 self._append(
                     {
                         "output_type": "display_data",
-                        "data": _mapping(content.get("data")),
+                        "data": _bundle(content.get("data")),
                         "metadata": _mapping(content.get("metadata")),
                     },
                     self._display_id(content),
@@ -80,9 +85,9 @@ class OutputReducer:
                 self._append(
                     {
                         "output_type": "execute_result",
-                        "data": _mapping(content.get("data")),
+                        "data": _bundle(content.get("data")),
                         "metadata": _mapping(content.get("metadata")),
-                        "execution_count": count if isinstance(count, int) else None,
+                        "execution_count": count if type(count) is int and count >= 0 else None,
                     },
                     self._display_id(content),
                 )
@@ -106,9 +111,7 @@ class OutputReducer:
             case "update_display_data":
                 display_id = self._display_id(content)
                 if display_id is not None:
-                    self._replace(
-                        display_id, _mapping(content.get("data")), _mapping(content.get("metadata"))
-                    )
+                    self._replace(display_id, _bundle(content.get("data")), _mapping(content.get("metadata")))
 
     def take(self) -> list[Edit]:
         """The edits since the last take, as few as possible, in the order in which they must be applied.
@@ -193,6 +196,25 @@ class OutputReducer:
 
 def _mapping(value: Any) -> dict[str, Any]:
     return dict(value) if isinstance(value, Mapping) else {}
+
+
+def _bundle(value: Any) -> dict[str, Any]:
+    """Data by type as nbformat has it: whatever JSON has for types that are JSON, and text for all others.
+
+    Kernels send what they are told to, and a notebook with anything else in it would be invalid. JSON text says the
+    same.
+    """
+    return {
+        key: item if _JSON_TYPE.match(key) or _is_text(item) else json.dumps(item, ensure_ascii=False)
+        for key, item in _mapping(value).items()
+    }
+
+
+def _is_text(value: Any) -> bool:
+    """Lines are as good as a text in nbformat."""
+    return isinstance(value, str) or (
+        isinstance(value, list) and all(isinstance(line, str) for line in value)
+    )
 
 
 def _text(value: Any) -> str:
