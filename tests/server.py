@@ -69,6 +69,17 @@ class LabServer:
         """All that it has said, over all its starts."""
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
+    @property
+    def pid(self) -> int:
+        """Its process, while it runs."""
+        assert self._process is not None, "it is not running"
+        return self._process.pid
+
+    @property
+    def update_log_size(self) -> int:
+        """Bytes of its update log on disk."""
+        return sum(path.stat().st_size for path in self._data.rglob("updates.db*"))
+
     def start(self) -> None:
         """Start, and come back when requests are answered."""
         assert self._process is None, "it is running already"
