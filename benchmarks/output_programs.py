@@ -121,11 +121,14 @@ class Bare:
         self._case = CASES[case]
         self._context = zmq.Context()
         self._context.setsockopt(zmq.RCVHWM, 0)
+        self._context.setsockopt(zmq.RCVTIMEO, int(1000 * TIMEOUT))
         self._manager = KernelManager()
         self._manager.start_kernel(stderr=subprocess.DEVNULL)
         self._client = self._manager.client(context=self._context)
         self._client.start_channels(stdin=False, hb=False)
         self._client.wait_for_ready(timeout=TIMEOUT)
+        while not self._client.iopub_channel.socket.poll(100):
+            self._client.kernel_info()  # a subscription takes a moment, and what is said before is lost
         self._execute(WARM_UP)
 
     def run(self) -> Figures:
