@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -33,6 +34,7 @@ from pycrdt import (
     create_update_message,
     handle_sync_message,
 )
+from server_profile import Profile, next_samples, start_sampling
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
@@ -52,6 +54,8 @@ class Address:
     ws_url: str
     token: str
     pid: int
+    profile: Path | None = None
+    """If it runs the sampler of ``server_profile.py``: where that writes to."""
 
     def request(self, method: str, path: str, body: object = None) -> Any:
         """The body of an answer that must be a success."""
@@ -78,19 +82,28 @@ class Figures:
     """The same until the server was quiet: with saving the file, which the client does not wait for."""
     others: float = 0.0
     """The share of the machine's CPU that went to programs that are not measured."""
+    profile: Profile | None = None
+    """Of ``cpu``, and"""
+    profile_after: Profile | None = None
+    """of what comes after it, if the server has a sampler."""
 
 
 class Meter:
-    """What is used from now on: by a server (if there is one), and by programs that have no part in it."""
+    """What is used from now on: by a server (if there is one), and by programs that have no part in it.
 
-    def __init__(self, server: int | None) -> None:
+    If the server has a sampler, the same times are sampled.
+    """
+
+    def __init__(self, server: Address | None) -> None:
         gc.collect()
         own = psutil.Process()
         self._server = server
         self._family = [own, *own.children(recursive=True)]
         if server is not None:
-            process = psutil.Process(server)
+            process = psutil.Process(server.pid)
             self._family += [process, *process.children(recursive=True)]
+            if server.profile is not None:
+                start_sampling(server.pid)
         self._began, self._cpu, self._all, self._ours = self._now()
 
     def read_into(self, figures: Figures) -> None:
@@ -99,17 +112,21 @@ class Meter:
         figures.cpu = figures.cpu_after = cpu - self._cpu
         whole = (now - self._began) * psutil.cpu_count()
         figures.others = max(0.0, busy - self._all - (ours - self._ours)) / whole
+        if self._server is not None and self._server.profile is not None:
+            figures.profile = next_samples(self._server.pid, self._server.profile)
 
     def read_rest_into(self, figures: Figures) -> None:
         """Note what was used until the server is quiet."""
         if self._server is not None:
-            wait_until_quiet(self._server)
-            figures.cpu_after = cpu_seconds(self._server) - self._cpu
+            wait_until_quiet(self._server.pid)
+            figures.cpu_after = cpu_seconds(self._server.pid) - self._cpu
+            if self._server.profile is not None:
+                figures.profile_after = next_samples(self._server.pid, self._server.profile)
 
     def _now(self) -> tuple[float, float, float, float]:
         times = psutil.cpu_times()
         busy = sum(times) - times.idle - getattr(times, "iowait", 0.0)
-        cpu = 0.0 if self._server is None else cpu_seconds(self._server)
+        cpu = 0.0 if self._server is None else cpu_seconds(self._server.pid)
         return time.perf_counter(), cpu, busy, sum(cpu_seconds(process.pid) for process in self._family)
 
 
@@ -191,7 +208,7 @@ class Websocket:
             assert socket.subprotocol == V1
             await self._execute(socket, WARM_UP)
             await asyncio.to_thread(wait_until_quiet, self._server.pid)
-            meter = Meter(self._server.pid)
+            meter = Meter(self._server)
             figures = await self._execute(socket, self._case.code)
             meter.read_into(figures)
             await asyncio.to_thread(meter.read_rest_into, figures)
@@ -254,7 +271,7 @@ class Document:
             await client.execute(self._kernel, 0, None)
             await client.clear(1)
             await client.until_quiet()
-            meter = Meter(self._server.pid)
+            meter = Meter(self._server)
             figures = await client.execute(self._kernel, 1, self._case)
             meter.read_into(figures)
             await client.until_saved()

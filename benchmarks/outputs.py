@@ -21,13 +21,12 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from bench import table
 from output_cases import CASES, CPU_BAR, RAISED_LIMIT, Case
 from output_programs import WARM_UP, Address, Bare, Document, Figures, Websocket
-from server_profile import FILE, Profile, profiled
+from server_profile import FILE
 from worker import Worker
 
 from tests.server import LabServer
@@ -87,16 +86,14 @@ class Bench:
         case, path = CASES[name], f"{name}.ipynb"
         lab, document = self._ours(case)
         lab.write_notebook(path, WARM_UP, case.code)
-        for title, key, worker, opened in (
-            ("kernel websocket", "plain", self._websocket(), (name,)),
-            ("ydoc_exec", "raised" if case.raise_limit else "default", document, (name, path)),
+        for title, worker, arguments in (
+            ("kernel websocket", self._websocket(), (name,)),
+            ("ydoc_exec", document, (name, path)),
         ):
-            worker("open", *opened)
-            worker("run")  # whatever is done only once
-            pid, file = self._addresses[key][1].pid, self._file(key)
-            profile = profiled(pid, file, partial(worker, "run"))
+            worker("open", *arguments)
+            worker("run")  # with whatever is done only once
+            explained(f"{case.title}, {title}", worker("run"))
             worker("close")
-            explained(f"{case.title}, {title}", profile)
 
     # Private
 
@@ -130,19 +127,19 @@ class Bench:
 
     def _server(self, key: str, *args: str) -> tuple[LabServer, Address]:
         if key not in self._addresses:
-            if self._profile:
-                os.environ[FILE] = str(self._file(key))
+            file = self._directory / f"{key}.json" if self._profile else None
+            if file is not None:
+                os.environ[FILE] = str(file)
                 path = (str(Path(__file__).parent), os.environ.get("PYTHONPATH", ""))
                 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, path))
                 args = (*args, "--ServerApp.jpserver_extensions=server_profile=True")
             lab = self._stack.enter_context(LabServer(self._directory / f"{key}-server", *args))
             assert lab._process is not None
-            address = Address(url=lab.url, ws_url=lab.ws_url, token=lab.token, pid=lab._process.pid)
+            address = Address(
+                url=lab.url, ws_url=lab.ws_url, token=lab.token, pid=lab._process.pid, profile=file
+            )
             self._addresses[key] = lab, address
         return self._addresses[key]
-
-    def _file(self, key: str) -> Path:
-        return self._directory / f"{key}.json"
 
 
 # Figures
@@ -180,16 +177,28 @@ def report(measured: Sequence[Measured], repeat: int) -> None:
     table("What reaches a client", head, size_rows)
 
 
-def explained(title: str, profile: Profile) -> None:
-    """Print where a server's CPU went: by part of it and by function."""
-    whole = profile.seconds
-    rows: list[tuple[str, float, object]] = []
-    rows += [(part, seconds, seconds / whole) for part, seconds in profile.layers().items()]
-    rows += [("(garbage collection, anywhere above)", profile.collecting, profile.collecting / whole)]
-    rows += [(f"(thread {name})", seconds, "") for name, seconds in profile.threads.items() if seconds]
-    table(f"{title}: {whole:.2f} s in the main thread", ["", "s", "share"], rows)
-    own = [(place, seconds, seconds / whole) for place, seconds in profile.own(15)]
-    table(f"{title}: the functions with the most time of their own", ["", "s", "share"], own)
+def explained(title: str, figures: Figures) -> None:
+    """Print where a server's CPU went: by part of it, by line of ydoc_exec, and by function."""
+    during, after = figures.profile, figures.profile_after
+    assert during is not None, "the server has no sampler"
+    assert after is not None, "the server has no sampler"
+    cost, later = during.layers(), after.layers()
+    rows: list[tuple[object, ...]] = [
+        (part, cost.get(part, 0.0), cost.get(part, 0.0) / during.seconds, later.get(part, 0.0))
+        for part in [*cost, *(part for part in later if part not in cost)]
+    ]
+    rows.append(("all", during.seconds, 1.0, after.seconds))
+    rows.append(("of it garbage collection", during.collecting, "", after.collecting))
+    for thread in sorted({*during.threads, *after.threads}):
+        rows.append((f"thread {thread}", during.threads.get(thread, 0.0), "", after.threads.get(thread, 0.0)))
+    table(f"{title}: CPU of the server's main thread", ["", "s", "share", "s, when the client has all"], rows)
+    for what, places in (
+        ("lines of ydoc_exec, with what they call elsewhere", during.ours(12)),
+        ("functions by time of their own", during.own(15)),
+    ):
+        if places:
+            shares = [(place, seconds, seconds / during.seconds) for place, seconds in places]
+            table(f"{title}: {what}", ["", "s", "share"], shares)
 
 
 class Runs:

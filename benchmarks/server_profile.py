@@ -1,9 +1,9 @@
 """Where a server's CPU goes: a sampler inside the server, and what its samples say.
 
 As a Jupyter Server extension (``--ServerApp.jpserver_extensions=server_profile=True``) it samples the main thread's
-stack: SIGUSR1 starts, SIGUSR2 writes what was gathered to the file that ``OUTPUTS_PROFILE`` names. A sample
-weighs what the main thread has used since the one before, so neither the other threads nor the coarse timer
-shift anything; what C code uses is counted to the Python line that called it.
+stack: SIGUSR1 begins, SIGUSR2 writes what was gathered to the file that ``OUTPUTS_PROFILE`` names, and begins anew.
+A sample weighs what the main thread has used since the one before, so neither the other threads nor the coarse timer
+shift anything. What C code uses is counted to the Python line that called it, or to the first line that it calls.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import signal
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import psutil
 
@@ -48,11 +48,11 @@ class Sampler:
         self._collecting = 0.0
         self._collected = 0.0
         gc.callbacks.append(self._on_collection)
-        signal.signal(signal.SIGUSR1, self._start)
-        signal.signal(signal.SIGUSR2, self._stop)
+        signal.signal(signal.SIGUSR1, self._begin)
+        signal.signal(signal.SIGUSR2, self._write)
         signal.signal(signal.SIGPROF, self._take)
 
-    def _start(self, *_: object) -> None:
+    def _begin(self, *_: object) -> None:
         self._samples.clear()
         self._threads = cpu_of_threads()
         self._last = time.thread_time()
@@ -61,6 +61,8 @@ class Sampler:
 
     def _take(self, _: int, frame: FrameType | None) -> None:
         now = time.thread_time()
+        while frame is not None and frame.f_code is Sampler._take.__code__:
+            frame = frame.f_back  # the next signal came while this one waited for C code to end
         stack: list[Place] = []
         while frame is not None:
             code = frame.f_code
@@ -69,7 +71,7 @@ class Sampler:
         self._samples[tuple(stack)] += now - self._last
         self._last = time.thread_time()
 
-    def _stop(self, *_: object) -> None:
+    def _write(self, *_: object) -> None:
         signal.setitimer(signal.ITIMER_PROF, 0)
         names = {thread.native_id: thread.name for thread in threading.enumerate()}
         threads: defaultdict[str, float] = defaultdict(float)
@@ -80,6 +82,7 @@ class Sampler:
         partial = self._file.with_suffix(".partial")
         partial.write_text(json.dumps(content))
         partial.replace(self._file)
+        self._begin()
 
     def _on_collection(self, phase: str, _: object) -> None:
         if threading.current_thread() is threading.main_thread():
@@ -124,7 +127,7 @@ class Profile:
         functions: defaultdict[tuple[str, str], float] = defaultdict(float)
         lines: defaultdict[tuple[str, str, int], float] = defaultdict(float)
         for stack, weight in self.samples:
-            file, function, line = stack[0]
+            file, function, line = stack[0] if stack else ("", "?", 0)
             functions[file, function] += weight
             lines[file, function, line] += weight
         result = []
@@ -133,6 +136,18 @@ class Profile:
             text = linecache.getline(file, number).strip()
             result.append((f"{short(file)} {function}, {100 * share / seconds:.0f} % in `{text}`", seconds))
         return result
+
+    def ours(self, count: int) -> list[tuple[str, float]]:
+        """The lines of ydoc_exec with the most time in them and in what they call outside of it."""
+        lines: defaultdict[tuple[str, str, int], float] = defaultdict(float)
+        for stack, weight in self.samples:
+            place = next((place for place in stack if "/ydoc_exec/" in place[0].replace(os.sep, "/")), None)
+            if place is not None:
+                lines[place[0], place[1], place[2]] += weight
+        return [
+            (f"{short(file)} {function}, `{linecache.getline(file, line).strip()}`", seconds)
+            for (file, function, line), seconds in by_weight(lines)[:count]
+        ]
 
     def layers(self) -> dict[str, float]:
         """Seconds by part of the server, the most expensive first."""
@@ -188,13 +203,16 @@ def short(file: str) -> str:
     return "/".join(Path(file).parts[-2:])
 
 
-def profiled(pid: int, file: Path, run: Callable[[], Any]) -> Profile:
-    """What a server whose profile goes to ``file`` did while ``run`` ran."""
-    file.unlink(missing_ok=True)
+def start_sampling(pid: int) -> None:
+    """Let a server's samples begin now."""
     os.kill(pid, signal.SIGUSR1)
-    run()
+
+
+def next_samples(pid: int, file: Path) -> Profile:
+    """What a server did since the last samples, or since sampling was started. ``file`` is where it writes to."""
+    file.unlink(missing_ok=True)
     os.kill(pid, signal.SIGUSR2)
     while not file.exists():
-        time.sleep(0.05)
+        time.sleep(0.01)
     content = json.loads(file.read_text())
     return Profile(samples=content["samples"], threads=content["threads"], collecting=content["gc"])
