@@ -208,6 +208,7 @@ def test_edit(before: str, after: str, edit: tuple[str, str]) -> None:
         ("abc\x1b[2G\x1b[K", "a"),
         ("abcd\x1b[2G\x1b[1Kx", " xcd"),
         ("abc\x1b[1Kx", "   x"),
+        ("abc\x1b[D\x1b[1K", ""),
         ("abc\x1b[2Kx", "   x"),
         ("abc\x1b[2K\rx", "x"),
         ("abc\x1b[2K\b\bx", " x"),
