@@ -12,6 +12,7 @@ from typing import Protocol
 import pytest
 from playwright.async_api import Browser, BrowserContext, async_playwright
 
+from tests.browser.bare_tab import BareBrowser
 from tests.browser.notebook_page import NotebookPage
 from tests.server import LabServer
 
@@ -65,6 +66,14 @@ async def chromium(anyio_backend: str) -> AsyncIterator[Browser]:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         yield browser
         await browser.close()
+
+
+@pytest.fixture
+async def bare_browser(chromium: Browser, tmp_path: Path) -> AsyncIterator[BareBrowser]:
+    """A browser that nobody else uses and that Playwright does not listen to."""
+    assert CHROMIUM is not None, "there is a browser already"
+    async with BareBrowser.start([CHROMIUM, *FLAGS], tmp_path / "profile") as browser:
+        yield browser
 
 
 @pytest.fixture

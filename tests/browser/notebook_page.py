@@ -38,7 +38,8 @@ WATCH_WRITES = """() => {
     ydoc.on('afterTransaction', transaction => {
         if (transaction.local && transaction.changedParentTypes.has(cells)) {
             const keys = [...transaction.changed.values()].flatMap(keys => [...keys]);
-            window.cellWrites.push(JSON.stringify({ keys, now: cells.toJSON() }));
+            const paths = transaction.changedParentTypes.get(cells).map(event => event.path);
+            window.cellWrites.push(JSON.stringify({ keys, paths, now: cells.toJSON() }));
         }
     });
 }"""
