@@ -150,13 +150,47 @@ def test_being_trusted_or_not_is_no_edit() -> None:
     assert names(merged(base, ours, theirs).content) == "b"
 
 
+TRUSTED, UNTRUSTED = {"trusted": True, "tags": ["x"]}, {"trusted": False, "tags": ["x"]}
+
+
 def test_results_made_elsewhere_are_trusted_as_the_contents_manager_says() -> None:
-    trusted, untrusted = {"trusted": True, "tags": ["x"]}, {"trusted": False, "tags": ["x"]}
-    base = notebook(cell("a", count=1, metadata=trusted))
-    theirs = notebook(cell("a", count=2, metadata=untrusted))
-    assert merged(base, base, theirs).content == theirs
-    same = notebook(cell("a", count=1, metadata=untrusted))
-    assert merged(base, base, same).content == base
+    base = notebook(cell("a", count=1, metadata=TRUSTED))
+    for metadata in (TRUSTED, UNTRUSTED):
+        theirs = notebook(cell("a", count=2, metadata=metadata))
+        assert merged(base, base, theirs).content == theirs
+    without = notebook(cell("a", count=2, metadata={}))
+    [a] = merged(base, base, without).content["cells"]
+    assert a["metadata"] == {"trusted": False}
+
+
+def test_results_that_both_have_are_trusted_if_one_side_does() -> None:
+    """The contents manager may not know of our run, nor we of a signature."""
+    ours, theirs = (notebook(cell("a", count=1, metadata=metadata)) for metadata in (TRUSTED, UNTRUSTED))
+    assert merged(ours, ours, theirs).content == ours
+    assert merged(theirs, theirs, ours).content == ours
+    again = notebook({**cell("a", count=1, metadata=UNTRUSTED), "execution_count": 9})
+    assert merged(ours, ours, again).content["cells"] == [
+        {**cell("a", count=1, metadata=TRUSTED), "execution_count": 9}
+    ]
+
+
+def test_results_that_stay_ours_are_trusted_as_they_were() -> None:
+    base = notebook(cell("a", count=1, metadata=UNTRUSTED))
+    ours = notebook(cell("a", count=2, metadata=UNTRUSTED))
+    theirs = notebook(cell("a", count=3, metadata=TRUSTED))
+    assert merged(base, ours, theirs).content == ours
+    assert merged(base, ours, theirs, live=("a",)).content == ours
+    assert merged(notebook(), ours, theirs).content == ours
+    ran = notebook(cell("a", count=2, metadata=TRUSTED))
+    forged = notebook(cell("a", count=3, metadata=UNTRUSTED))
+    assert merged(base, ran, forged).content == ran
+
+
+def test_a_text_that_was_made_code_elsewhere_is_not_trusted_for_what_the_text_said() -> None:
+    base = notebook({**text("a"), "metadata": {"trusted": True}})
+    theirs = notebook(cell("a", count=1, metadata=UNTRUSTED))
+    [a] = merged(base, base, theirs).content["cells"]
+    assert (a["cell_type"], a["metadata"]["trusted"]) == ("code", False)
 
 
 def test_metadata_is_merged_key_by_key() -> None:
@@ -203,6 +237,15 @@ a_cell = st.builds(
     st.sampled_from([None, 1, 2]),
     st.sampled_from([{}, {"tags": ["t"]}, {"tags": ["u"], "k": {"v": 1}}]),
 )
+
+
+@st.composite
+def judged(draw: st.DrawFn) -> Notebook:
+    """A notebook with a word on the trust in each cell, as documents have it and contents managers give it."""
+    content: Notebook = draw(notebooks())
+    for one in content["cells"]:
+        one["metadata"] = {**one["metadata"], "trusted": draw(st.booleans())}
+    return content
 
 
 @st.composite
@@ -270,3 +313,20 @@ def test_a_merge_is_over_when_it_is_done(base: Notebook, ours: Notebook, theirs:
     """With the file as what they have in common, the result has nothing more to take from it."""
     once = merged(base, ours, theirs).content
     assert merged(theirs, once, theirs).content == once
+
+
+@given(judged(), judged(), judged(), live_cells)
+def test_nothing_is_trusted_that_no_side_trusts(
+    base: Notebook, ours: Notebook, theirs: Notebook, live: frozenset[str]
+) -> None:
+    sides = [{cell["id"]: cell for cell in side["cells"]} for side in (ours, theirs)]
+    for one in merged(base, ours, theirs, tuple(live)).content["cells"]:
+        if one["cell_type"] != "code":
+            continue
+        same = [
+            side[one["id"]]
+            for side in sides
+            if one["id"] in side and side[one["id"]].get("outputs") == one["outputs"]
+        ]
+        assert same, "its outputs are nobody's"
+        assert one["metadata"]["trusted"] == any(cell["metadata"]["trusted"] for cell in same)

@@ -269,7 +269,9 @@ class FileMirror:
         edits = self._edits
         content = self._read(path)
         document = fingerprint(content)
-        if document != self._base.document or self._missing or unreadable:
+        # Trust alone is worth a save, as the contents manager signs what it saves and nothing else does.
+        trust_changed = self._type == "notebook" and _trusted(content) != _trusted(self._base_content)
+        if document != self._base.document or trust_changed or self._missing or unreadable:
             model = {"type": contents_type(self._type), "format": self._format, "content": content}
             try:
                 answer = await settled(self._contents.save(model, path))
@@ -467,6 +469,11 @@ def _without_made_up(notebook: Any, again: Any) -> Any:
         for cell, other in zip(notebook["cells"], again["cells"], strict=True)
     ]
     return {**notebook, "cells": cells}
+
+
+def _trusted(notebook: Any) -> list[bool]:
+    """Which of its cells are trusted."""
+    return [bool((cell.get("metadata") or {}).get("trusted")) for cell in notebook["cells"]]
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -87,20 +87,27 @@ def _merge_cell(
         conflicts.append(name)
     if merged.get("cell_type", "code") == "code":  # one side may have made text of it
         merged.update({key: source[key] for key in RESULT if key in source})
-        if take_theirs and results[2] != results[1]:
-            # Trust is in what is shown, and this was made elsewhere: what the contents manager says of it.
-            merged["metadata"] = _trusted_as(theirs, merged.get("metadata"))
+        _settle_trust(merged, ours, theirs)
     return merged
 
 
-def _trusted_as(cell: Cell, metadata: Any) -> Any:
+def _settle_trust(cell: Cell, *sides: Cell) -> None:
+    """Trust is in what is shown: the cell has it from a side that shows the very same, or has none.
+
+    Of the document's outputs the document says whether somebody who may has made them, of the file's the
+    contents manager, by the notebook's signature; what the file itself says never comes here.
+    """
+    metadata = cell.get("metadata")
     if not isinstance(metadata, dict):
-        return metadata
-    metadata = {key: value for key, value in metadata.items() if key != "trusted"}
-    said = cell.get("metadata")
-    if isinstance(said, dict) and "trusted" in said:
-        metadata["trusted"] = said["trusted"]
-    return metadata
+        return
+    trusted = any(side.get("outputs") == cell.get("outputs") and _is_trusted(side) for side in sides)
+    if trusted != _is_trusted(cell):
+        cell["metadata"] = {**metadata, "trusted": trusted}
+
+
+def _is_trusted(cell: Cell) -> bool:
+    metadata = cell.get("metadata")
+    return isinstance(metadata, dict) and bool(metadata.get("trusted"))
 
 
 def _comparable(cell: Cell | None) -> Cell:
