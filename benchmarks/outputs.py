@@ -165,7 +165,7 @@ def report(measured: Sequence[Measured], repeat: int) -> None:
                 last.text,
                 one.websocket[-1].received / last.text,
                 judged(last.received / last.text, case.bytes_bar),
-                "" if one.states is None else judged(one.states[1] / one.states[0], case.state_bar),
+                states(one),
             ]
         )
     head = ["", "bare", "websocket", "ydoc_exec", "ydoc_exec / bare", "others' CPU at most"]
@@ -173,7 +173,7 @@ def report(measured: Sequence[Measured], repeat: int) -> None:
     head = ["", "websocket", "ydoc_exec", "ydoc_exec / websocket", "ydoc_exec, with saving"]
     table(f"CPU seconds of the server, best of {repeat} (worst)", head, cpu_rows)
     head = ["", "kernel's messages", "update frames", "bytes of text", "websocket's bytes / text"]
-    head += ["update bytes / text", "document after ten runs / after one"]
+    head += ["update bytes / text", f"bytes of the document, {STATE_RUNS} runs / one"]
     table("What reaches a client", head, size_rows)
 
 
@@ -210,6 +210,14 @@ class Runs:
 
     def __str__(self) -> str:
         return f"{self.best:.3f} ({self.worst:.3f})"
+
+
+def states(one: Measured) -> str:
+    """How a document grows with the runs of its cell."""
+    if one.states is None:
+        return ""
+    after_one, after_ten = one.states
+    return f"{judged(after_ten / after_one, one.case.state_bar)}: {after_ten:,} / {after_one:,}"
 
 
 def seconds(run: Figures) -> float:
