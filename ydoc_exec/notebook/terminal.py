@@ -60,8 +60,8 @@ class TerminalText:
     movement comes.
 
     Differences from JupyterLab: it counts UTF-16 units and can overwrite half an emoji, this counts code points.
-    Only the last ``REACH`` characters of the last line can change, and with ``cursor_movement`` the last ``LINES``
-    lines; what is before them is final, and for the cursor the text begins there.
+    Only the last ``LINES`` lines can change, and when a line gets longer than ``REACH`` characters, only the last of
+    them; everything before that, the lines above included, is final, and for the cursor the text begins there.
 
     The outcome depends neither on how the text was cut nor on when it was taken. The cost is linear in the text,
     however many messages it came in, and that of ``take`` in what it returns.
