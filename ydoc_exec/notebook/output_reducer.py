@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ydoc_exec.notebook.edits import AppendOutput, ClearOutputs, Edit, EditTail, ReplaceDisplay
@@ -20,7 +20,7 @@ class _Stream:
     """A stream output that more text can still come to."""
 
     name: str
-    text: TerminalText = field(default_factory=TerminalText)
+    text: TerminalText
 
 
 class OutputReducer:
@@ -41,6 +41,7 @@ class OutputReducer:
 
     def __init__(self, process: str = "", *, cursor_movement: bool = True) -> None:
         self._process = process
+        self._cursor_movement = cursor_movement
         self._cleared = False
         self._clear_next = False
         self._replaced: dict[str, ReplaceDisplay] = {}
@@ -144,8 +145,13 @@ class OutputReducer:
 
     def end(self) -> None:
         """The run has ended: what was held back because more was to come is written. More may come all the same."""
+        self._end_stream()
 
     # Private
+
+    def _end_stream(self) -> None:
+        if self._open is not None:
+            self._open.text.end()
 
     def _stream(self, name: str, text: str) -> None:
         self._begin_output()
@@ -153,12 +159,14 @@ class OutputReducer:
             return
         if self._open is None or self._open.name != name:
             # Two outputs of one name in a row are never made: browsers would merge them.
-            self._open = _Stream(name)
+            self._end_stream()
+            self._open = _Stream(name, TerminalText(cursor_movement=self._cursor_movement))
             self._appended.append(self._open)
         self._open.text.feed(text)
 
     def _append(self, output: dict[str, Any], display_id: str | None) -> None:
         self._begin_output()
+        self._end_stream()
         self._open = None
         if display_id is not None:
             self._replace(display_id, output["data"], output["metadata"])
