@@ -91,3 +91,8 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(error, words),
     st.builds(clear, st.booleans()),
 )
+
+much: st.SearchStrategy[Message] = st.builds(
+    lambda text, times, name: stream(text * times, name), texts, st.integers(1, 200), names
+)
+"""A lot of text at once."""

@@ -20,18 +20,31 @@ from tests.notebook.messages import (
     Output,
     clear,
     display,
+    display_ids,
     display_output,
     error,
     error_output,
     messages,
+    much,
+    names,
     result,
     result_output,
     stream,
     stream_output,
     update,
+    words,
 )
 from ydoc_exec.ids import CellId
+from ydoc_exec.notebook.edits import (
+    AppendOutput,
+    ClearOutputs,
+    Edit,
+    EditTail,
+    ReplaceDisplay,
+    ReplaceLast,
+)
 from ydoc_exec.notebook.notebook import Notebook
+from ydoc_exec.notebook.output_limit import OutputLimit
 from ydoc_exec.notebook.output_reducer import OutputReducer
 from ydoc_exec.origin import FromKernel
 
@@ -49,8 +62,9 @@ def tabs() -> Iterator[LiveTabs]:
 class Scene:
     """A notebook of two cells, the runs of both, and two tabs that look on."""
 
-    def __init__(self, tabs: LiveTabs, outputs: list[Output] | None = None) -> None:
+    def __init__(self, tabs: LiveTabs, outputs: list[Output] | None = None, limit: int = 0) -> None:
         self.tabs = tabs
+        self.limit = limit
         self.document = YNotebook()
         self.document.set(
             {
@@ -72,6 +86,7 @@ class Scene:
         )
         self.notebook = Notebook(self.document)
         self.reducers = {A: OutputReducer(), B: OutputReducer()}
+        self.limits = {A: OutputLimit(limit), B: OutputLimit(limit)}
         self.earlier = {A: OutputReducer(), B: OutputReducer()}  # threads of the run before can still print
         for tab in ("following", "lagging"):
             tabs.open(tab, self.document.ydoc.get_update())
@@ -88,24 +103,32 @@ class Scene:
     def begin(self, cell_id: CellId) -> None:
         self.earlier[cell_id] = self.reducers[cell_id]
         self.reducers[cell_id] = OutputReducer()
+        self.limits[cell_id] = OutputLimit(self.limit)
         self.write(lambda: self.notebook.begin(cell_id))
 
     def flush(self, cell_id: CellId) -> None:
-        self._apply(cell_id, self.reducers[cell_id])
+        self.edit(cell_id, self._take(cell_id))
 
     def flush_all(self) -> None:
         """Everything of all runs, in one transaction."""
-        runs = [(A, self.earlier[A]), (A, self.reducers[A]), (B, self.earlier[B]), (B, self.reducers[B])]
-        taken = [(cell_id, reducer.take()) for cell_id, reducer in runs]
+        taken = [
+            (A, self.earlier[A].take()),
+            (A, self._take(A)),
+            (B, self.earlier[B].take()),
+            (B, self._take(B)),
+        ]
         self.write(lambda: [self.notebook.apply(*each) for each in taken])
+
+    def edit(self, cell_id: CellId, edits: list[Edit]) -> None:
+        self.write(lambda: self.notebook.apply(cell_id, edits))
 
     def late(self, cell_id: CellId, msg: Message) -> None:
         """Something still comes from the run before."""
         self.earlier[cell_id].feed(msg)
-        self._apply(cell_id, self.earlier[cell_id])
+        self.edit(cell_id, self.earlier[cell_id].take())
 
     def finish(self, cell_id: CellId, count: int) -> None:
-        self.flush(cell_id)
+        self.edit(cell_id, self._take(cell_id) + self.limits[cell_id].last())
         self.write(lambda: self.notebook.finish(cell_id, count))
 
     def clear_by_hand(self, cell_id: CellId) -> None:
@@ -143,9 +166,8 @@ class Scene:
 
     # Private
 
-    def _apply(self, cell_id: CellId, reducer: OutputReducer) -> None:
-        edits = reducer.take()
-        self.write(lambda: self.notebook.apply(cell_id, edits))
+    def _take(self, cell_id: CellId) -> list[Edit]:
+        return self.limits[cell_id].pass_on(self.reducers[cell_id].take())
 
 
 @pytest.mark.parametrize(
@@ -264,6 +286,81 @@ def test_the_run_before_goes_on_printing(tabs: LiveTabs) -> None:
     assert scene.shown() == [stream_output("10%late é20%"), display_output("late"), stream_output("30%")]
 
 
+@pytest.mark.parametrize(
+    ("before", "edits", "outputs"),
+    [
+        (
+            [display_output("n"), stream_output("old")],
+            [ReplaceLast(2, (AppendOutput(display_output("m")), AppendOutput(stream_output("new"))))],
+            [display_output("m"), stream_output("new")],
+        ),
+        (
+            [stream_output("a"), display_output("n"), stream_output("old")],
+            [ReplaceLast(2, (AppendOutput(display_output("m")), AppendOutput(stream_output("new"))))],
+            [stream_output("a"), display_output("m"), stream_output("new")],
+        ),
+        (
+            [stream_output("ab"), display_output("n"), stream_output("old")],
+            [ReplaceLast(2, ()), EditTail("stdout", "b", "cd")],
+            [stream_output("acd")],
+        ),
+        (
+            [display_output("n"), stream_output("old")],
+            [ReplaceLast(1, (AppendOutput(stream_output("new")),))],
+            [display_output("n"), stream_output("new")],
+        ),
+        (
+            [stream_output("ab"), display_output("n")],
+            [EditTail("stdout", "", "c"), ReplaceLast(2, (AppendOutput(stream_output("d")),))],
+            [stream_output("abd")],
+        ),
+    ],
+)
+def test_the_last_outputs_are_replaced(
+    tabs: LiveTabs, before: list[Output], edits: list[Edit], outputs: list[Output]
+) -> None:
+    scene = Scene(tabs)
+    scene.edit(A, [AppendOutput(output) for output in before])
+    scene.edit(A, edits)
+    assert scene.shown() == outputs
+    # A stream that comes now is for whatever is the last, not for one that is gone.
+    scene.edit(A, [AppendOutput(stream_output("z")), AppendOutput(stream_output("z", "stderr"))])
+    assert scene.shown()[-1] == stream_output("z", "stderr")
+
+
+@pytest.mark.parametrize(
+    "missed",
+    [
+        [ReplaceLast(1, ())],
+        [AppendOutput(display_output("m")), ReplaceLast(2, ())],
+        [ReplaceLast(1, (AppendOutput(stream_output("no", "stderr")),)), ReplaceLast(1, ())],
+        [ReplaceLast(1, (AppendOutput(display_output("m")),)), ReplaceLast(1, ())],
+    ],
+)
+def test_a_tab_that_missed_how_a_stream_went(tabs: LiveTabs, missed: list[Edit]) -> None:
+    scene = Scene(tabs)
+    scene.edit(A, [AppendOutput(display_output("n")), AppendOutput(stream_output("gone"))])
+    scene.catch_up()
+    for edit in missed:
+        scene.edit(A, [edit])
+    scene.edit(A, [AppendOutput(stream_output("new"))])
+    assert scene.shown() == [display_output("n"), stream_output("new")]
+
+
+_texts = st.text(alphabet="ab😀\n", max_size=3)
+_appended = st.one_of(
+    st.builds(lambda text, name: AppendOutput(stream_output(text, name)), _texts, names),
+    st.builds(lambda text, display_id: AppendOutput(display_output(text), display_id), words, display_ids),
+)
+_edits = st.one_of(
+    _appended,
+    st.builds(EditTail, names, _texts, _texts),
+    st.builds(ReplaceLast, st.integers(0, 4), st.lists(_appended, max_size=3).map(tuple)),
+    st.builds(ReplaceLast, st.integers(0, 4), st.just(())),
+    st.builds(ReplaceDisplay, display_ids, st.fixed_dictionaries({"text/plain": words}), st.just({})),
+    st.just(ClearOutputs()),
+)
+
 _steps = st.one_of(
     st.tuples(st.just("feed"), st.sampled_from([A, A, B]), messages),
     st.tuples(st.just("feed"), st.sampled_from([A, A, B]), messages),
@@ -272,13 +369,39 @@ _steps = st.one_of(
     st.tuples(st.just("late, not yet"), st.sampled_from([A, A, B]), messages),
     st.just(("flush all",)),
     st.just(("catch up",)),
+    st.tuples(st.just("edit"), st.sampled_from([A, A, B]), st.lists(_edits, max_size=4)),
 )
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=st.lists(_steps, max_size=40))
 def test_any_runs_flushed_anywhere(tabs: LiveTabs, steps: list[tuple[Any, ...]]) -> None:
-    scene = Scene(tabs, outputs=[stream_output("old")])
+    play(Scene(tabs, outputs=[stream_output("old")]), steps)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(transactions=st.lists(st.tuples(st.lists(_edits, min_size=1, max_size=4), st.booleans()), max_size=20))
+def test_any_edits(tabs: LiveTabs, transactions: list[tuple[list[Edit], bool]]) -> None:
+    scene = Scene(tabs)
+    for edits, seen_by_all in transactions:
+        scene.edit(A, edits)
+        if seen_by_all:
+            scene.catch_up()
+    scene.shown()
+
+
+_steps_with_much = st.one_of(
+    _steps, st.tuples(st.just("feed"), st.sampled_from([A, A, B]), much), st.just(("flush", A))
+)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(steps=st.lists(_steps_with_much, max_size=40))
+def test_any_runs_cut_anywhere(tabs: LiveTabs, steps: list[tuple[Any, ...]]) -> None:
+    play(Scene(tabs, limit=1024), steps)
+
+
+def play(scene: Scene, steps: list[tuple[Any, ...]]) -> None:
     for step in steps:
         match step:
             case ("feed", cell_id, msg):
@@ -291,6 +414,8 @@ def test_any_runs_flushed_anywhere(tabs: LiveTabs, steps: list[tuple[Any, ...]])
                 scene.earlier[cell_id].feed(msg)
             case ("flush all",):
                 scene.flush_all()
+            case ("edit", cell_id, edits):
+                scene.edit(cell_id, edits)
             case ("begin", cell_id):
                 scene.begin(cell_id)
             case ("clear", cell_id):

@@ -9,15 +9,38 @@ from typing import Any
 
 import nbformat
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jupyter_ydoc import YNotebook
-from pycrdt import Map, Text
+from pycrdt import Array, Map, Text
 
-from tests.notebook.messages import Output, display_output, error_output, result_output, stream_output
+from tests.notebook.messages import (
+    Message,
+    Output,
+    display_ids,
+    display_output,
+    error_output,
+    messages,
+    much,
+    names,
+    result_output,
+    stream_output,
+    words,
+)
 from ydoc_exec.errors import CellNotFound
 from ydoc_exec.ids import CellId
 from ydoc_exec.notebook.cell_view import CellView
-from ydoc_exec.notebook.edits import AppendOutput, ClearOutputs, Edit, EditTail, ReplaceDisplay
+from ydoc_exec.notebook.edits import (
+    AppendOutput,
+    ClearOutputs,
+    Edit,
+    EditTail,
+    ReplaceDisplay,
+    ReplaceLast,
+)
 from ydoc_exec.notebook.notebook import Notebook
+from ydoc_exec.notebook.output_limit import OutputLimit
+from ydoc_exec.notebook.output_reducer import OutputReducer
 from ydoc_exec.origin import FromKernel
 
 A, B, TEXT, GONE = CellId("a"), CellId("b"), CellId("text"), CellId("gone")
@@ -92,6 +115,10 @@ def shown(text: str, display_id: str) -> ReplaceDisplay:
 
 def new(output: Output, display_id: str | None = None) -> AppendOutput:
     return AppendOutput(output, display_id)
+
+
+def last(count: int, *outputs: Output) -> ReplaceLast:
+    return ReplaceLast(count, tuple(AppendOutput(output) for output in outputs))
 
 
 # Reading
@@ -223,12 +250,147 @@ def test_all_outputs_make_a_valid_notebook(written: Written) -> None:
         ),
         ([[EditTail("stdout", "a", "b")]], [stream_output("b")]),
         ([[EditTail("stdout", "a", "")]], []),
+        (
+            [[new(stream_output("xa"))], [EditTail("stdout", "", "b"), EditTail("stdout", "xa", "c")]],
+            [stream_output("xabc")],
+        ),
+        # the last outputs are replaced
+        (
+            [[new(stream_output("a")), new(display_output("1"))], [last(1, display_output("2"))]],
+            [stream_output("a"), display_output("2")],
+        ),
+        (
+            [[new(stream_output("a")), new(display_output("1"))], [last(2, stream_output("b"))]],
+            [stream_output("b")],
+        ),
+        (
+            [[new(stream_output("a")), new(display_output("1"))], [last(1, stream_output("b"))]],
+            [stream_output("ab")],
+        ),
+        ([[new(stream_output("a"))], [last(5, display_output("2"))]], [display_output("2")]),
+        ([[last(5, display_output("2"))]], [display_output("2")]),
+        (
+            [[new(display_output("1"))], [new(display_output("2")), last(2, display_output("3"))]],
+            [display_output("3")],
+        ),
+        (
+            [[new(stream_output("a"))], [EditTail("stdout", "", "b"), last(1, stream_output("c"))]],
+            [stream_output("c")],
+        ),
+        (
+            [
+                [new(stream_output("ab")), new(display_output("1")), new(stream_output("c"))],
+                [last(2), EditTail("stdout", "b", "x"), new(display_output("2"))],
+            ],
+            [stream_output("ax"), display_output("2")],
+        ),
     ],
 )
 def test_apply(written: Written, batches: list[list[Edit]], outputs: list[Output]) -> None:
     for batch in batches:
         assert written.apply(*batch)
     assert written.outputs() == outputs
+
+
+_texts = st.text(alphabet="ab😀", max_size=3)
+_appended = st.one_of(
+    st.builds(lambda text, name: new(stream_output(text, name)), _texts, names),
+    st.builds(lambda text, display_id: new(display_output(text), display_id), words, display_ids),
+)
+_edits: st.SearchStrategy[Edit] = st.one_of(
+    _appended,
+    st.builds(EditTail, names, _texts, _texts),
+    st.builds(ReplaceLast, st.integers(0, 4), st.lists(_appended, max_size=3).map(tuple)),
+    st.builds(shown, words, display_ids),
+    st.just(ClearOutputs()),
+)
+
+
+def carry_out(outputs: list[tuple[Output, str | None]], edit: Edit) -> None:
+    """What an edit means, in a list."""
+    match edit:
+        case ClearOutputs():
+            outputs.clear()
+        case ReplaceDisplay(display_id, data, metadata):
+            for output, own_id in outputs:
+                if own_id == display_id:
+                    output.update(data=data, metadata=metadata)
+        case EditTail(name, erase, append):
+            if outputs and outputs[-1][0].get("name") == name:
+                text = outputs[-1][0]["text"]
+                outputs[-1][0]["text"] = text.removesuffix(erase) + append
+            elif append:
+                outputs.append((stream_output(append, name), None))
+        case AppendOutput(output, own_id):
+            if outputs and output["output_type"] == "stream" and outputs[-1][0].get("name") == output["name"]:
+                outputs[-1][0]["text"] += output["text"]
+            else:
+                outputs.append((dict(output), own_id))
+        case ReplaceLast(count, instead):
+            del outputs[max(len(outputs) - count, 0) :]
+            for one in instead:
+                carry_out(outputs, one)
+
+
+@settings(max_examples=300, deadline=None)
+@given(batches=st.lists(st.lists(_edits, max_size=5), max_size=10))
+def test_any_edits_in_any_batches(batches: list[list[Edit]]) -> None:
+    written = Written()
+    outputs: list[tuple[Output, str | None]] = []
+    for batch in batches:
+        written.apply(*batch)
+        for edit in batch:
+            carry_out(outputs, edit)
+        assert written.outputs() == [output for output, _ in outputs]
+    nbformat.validate(written.document.get())
+
+
+def clear_by_hand(outputs: Array[Any]) -> None:
+    outputs.clear()
+
+
+def remove_one(outputs: Array[Any]) -> None:
+    if len(outputs):
+        del outputs[len(outputs) // 2]
+
+
+def add_one(outputs: Array[Any]) -> None:
+    outputs.append(Map(display_output("by hand")))
+
+
+def replace_last(outputs: Array[Any]) -> None:
+    if len(outputs):
+        outputs.pop()
+    outputs.append(Map({**stream_output("by hand"), "text": Text("by hand")}))
+
+
+def cut_text(outputs: Array[Any]) -> None:
+    if len(outputs) and outputs[0]["output_type"] == "stream":
+        del outputs[0]["text"][:]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    steps=st.lists(
+        st.one_of(
+            messages, much, st.sampled_from([clear_by_hand, remove_one, add_one, replace_last, cut_text])
+        ),
+        max_size=30,
+    )
+)
+def test_whatever_clients_do_to_outputs_that_are_cut_nothing_raises(
+    steps: list[Message | Callable[[Array[Any]], None]],
+) -> None:
+    written, reducer, limit = Written(), OutputReducer(), OutputLimit(1024)
+    for step in steps:
+        if callable(step):
+            with written.document.ydoc.transaction(origin="a client"):
+                step(written.ycell()["outputs"])
+        else:
+            reducer.feed(step)
+            assert written.apply(*limit.pass_on(reducer.take()))
+    assert written.apply(*limit.last())
+    nbformat.validate(written.document.get())
 
 
 def test_a_kernel_may_send_what_no_document_can_hold(written: Written) -> None:

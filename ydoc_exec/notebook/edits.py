@@ -1,6 +1,7 @@
 """What happens to the outputs of one cell, as values.
 
-A closed union: ``OutputReducer`` makes edits out of kernel messages, ``Notebook.apply`` carries them out.
+A closed union: ``OutputReducer`` makes edits out of kernel messages, ``OutputLimit`` cuts what is too much,
+``Notebook.apply`` carries them out.
 Edits are applied in order.
 """
 
@@ -45,4 +46,15 @@ class ReplaceDisplay:
     metadata: dict[str, Any]
 
 
-Edit = ClearOutputs | EditTail | AppendOutput | ReplaceDisplay
+@dataclass(frozen=True, slots=True)
+class ReplaceLast:
+    """The last ``count`` outputs of the cell go, or all if there are fewer, and these come instead.
+
+    It comes from ``OutputLimit`` only: a kernel has no message for it.
+    """
+
+    count: int
+    outputs: tuple[AppendOutput, ...]
+
+
+Edit = ClearOutputs | EditTail | AppendOutput | ReplaceDisplay | ReplaceLast

@@ -24,7 +24,14 @@ from typing_extensions import assert_never
 from ydoc_exec.errors import CellNotFound
 from ydoc_exec.ids import CellId
 from ydoc_exec.notebook.cell_view import CellView
-from ydoc_exec.notebook.edits import AppendOutput, ClearOutputs, Edit, EditTail, ReplaceDisplay
+from ydoc_exec.notebook.edits import (
+    AppendOutput,
+    ClearOutputs,
+    Edit,
+    EditTail,
+    ReplaceDisplay,
+    ReplaceLast,
+)
 from ydoc_exec.notebook.output_change import OutputChange
 from ydoc_exec.notebook.shareable import shareable, shareable_text
 
@@ -212,6 +219,9 @@ class Notebook:
                 case AppendOutput(output, display_id):
                     if own is not None:
                         own.append(output, display_id)
+                case ReplaceLast(count, outputs):
+                    if own is not None:
+                        own.replace_last(count, outputs)
                 case _:
                     assert_never(edit)
         for changed_id, change in changes.items():

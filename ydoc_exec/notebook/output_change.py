@@ -11,7 +11,12 @@ if they have the same name. So:
 3. what is new is written before the old is deleted, so that the event reads retain, delete, insert, whoever
    orders an insertion beside a deletion (pycrdt 0.14.13 puts one at the end behind what was deleted there,
    and so keeps this true of several changes in one transaction or update);
-4. two streams of one name never follow each other.
+4. two streams of one name never follow each other;
+5. what is written where something was deleted begins with an output that is no stream, or nothing is left
+   before it. For a tab that loses its last outputs goes on believing that a stream of that name is the last,
+   and merges the next one of the name with whatever is (``_lastStreamName`` of ``OutputAreaModel``, which only
+   a display, a result or an error resets). It may have missed several transactions, so this holds also
+   where nothing is written yet, and whatever was deleted.
 
 ``tests/notebook/test_live_tab.py`` holds this against the real front end.
 """
@@ -23,6 +28,7 @@ from typing import Any
 
 from pycrdt import Array, Map, Text
 
+from ydoc_exec.notebook.edits import AppendOutput
 from ydoc_exec.notebook.shareable import shareable
 
 
@@ -66,14 +72,15 @@ class OutputChange:
         elif self._added:
             text: str = self._added[-1]["text"]
             self._added[-1]["text"] = text.removesuffix(erase) + append
-        elif not isinstance(last.get("text"), Text):
-            # Not as we or the front end write it. Rewrite all, since a tab cannot be given just this one:
-            # having lost its last output it would still merge the stream with whatever is before it.
-            self._take_over(0)
+        elif self._kept < len(self._outputs) or not isinstance(last.get("text"), Text):
+            # Not the last output of the tabs, or not as we or the front end write it: it is written anew.
+            self._take_over(self._kept - 1)
             self.edit_tail(name, erase, append)
         elif self._append.endswith(erase):
             self._append = self._append.removesuffix(erase) + append
-        elif str(last["text"]).removesuffix(self._erase).endswith(erase.removesuffix(self._append)):
+        elif erase.endswith(self._append) and str(last["text"]).removesuffix(self._erase).endswith(
+            erase.removesuffix(self._append)
+        ):
             self._erase = erase.removesuffix(self._append) + self._erase
             self._append = append
         else:
@@ -85,6 +92,17 @@ class OutputChange:
             self.edit_tail(output["name"], "", output["text"])
         else:
             self._add(output, display_id)
+
+    def replace_last(self, count: int, outputs: Sequence[AppendOutput]) -> None:
+        """Remove the last ``count`` outputs, or all if there are fewer, and add these."""
+        end = len(self._ids) - min(count, len(self._ids))
+        del self._ids[end:]
+        del self._added[max(end - self._kept, 0) :]
+        if end < self._kept:
+            self._kept = end
+            self._erase = self._append = ""
+        for output in outputs:
+            self.append(output.output, output.display_id)
 
     def replace_display(self, display_id: str, data: dict[str, Any], metadata: dict[str, Any]) -> None:
         """Show other data in every output displayed under this id."""
@@ -102,6 +120,8 @@ class OutputChange:
     def write(self) -> None:
         """Write into the open transaction. What does not change is not written."""
         old_end = len(self._outputs)
+        if self._kept < old_end:
+            self._take_over(self._start())
         if self._kept == old_end and (self._erase or self._append):
             text = self._outputs[old_end - 1]["text"]
             end = len(text)
@@ -126,6 +146,17 @@ class OutputChange:
             return None
         is_it = last.get("output_type") == "stream" and last.get("name") == name
         return last if is_it else None
+
+    def _start(self) -> int:
+        """Where the outputs have to be written anew from, if some are deleted."""
+        start = self._kept
+        if self._added and self._added[0].get("output_type") != "stream":
+            return start
+        while start:
+            start -= 1
+            if self._outputs[start].get("output_type") != "stream":
+                break
+        return start
 
     def _add(self, output: dict[str, Any], display_id: str | None) -> None:
         self._added.append(shareable(output))
