@@ -44,6 +44,7 @@ from ydoc_exec.kernel.run import Run, now
 from ydoc_exec.kernel.run_book import RunBook
 from ydoc_exec.kernel.run_target import Ended, RunOutput, RunTarget
 from ydoc_exec.notebook.edits import Edit
+from ydoc_exec.notebook.output_limit import OutputLimit
 from ydoc_exec.notebook.output_reducer import OutputReducer
 from ydoc_exec.notebook.payload import Payload
 from ydoc_exec.settings import Settings
@@ -67,6 +68,7 @@ class Execution:
 
     run: Run
     target: RunTarget
+    limit: OutputLimit
     reducer: OutputReducer = field(default_factory=OutputReducer)
     payload: Payload = field(default_factory=Payload)
     heard_at: float = 0.0
@@ -76,7 +78,7 @@ class Execution:
         """What is to be written of it."""
         if not self.target.owns(self.run):
             return []
-        return self.reducer.take()
+        return self.limit.pass_on(self.reducer.take())
 
     def take_last(self) -> list[Edit]:
         """What is to be written of it when it ends. Late output may still come."""
@@ -85,7 +87,7 @@ class Execution:
         for page in self.payload.pages:
             self.reducer.feed({"msg_type": "display_data", "content": page})
         self.reducer.end()
-        return self.reducer.take()
+        return [*self.limit.pass_on(self.reducer.take()), *self.limit.last()]
 
 
 class KernelRunner:
@@ -159,7 +161,7 @@ class KernelRunner:
         """
         target.queued(runs)
         for run in runs:
-            self._executions[run.id] = Execution(run, target)
+            self._executions[run.id] = Execution(run, target, OutputLimit(self._settings.output_limit))
             self._book.add(run)
         with self._guarded():
             target.kernel(self._kernel_entry())
