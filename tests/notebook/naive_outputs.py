@@ -7,15 +7,17 @@ Independent of the package, quadratic, and obvious. The rules are JupyterLab's: 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 from tests.notebook.messages import Message, Output
 
 
 class NaiveOutputs:
-    """All outputs of a notebook, by cell."""
+    """All outputs of a notebook, by cell. ``text_of`` makes of all that a stream said what it shows."""
 
-    def __init__(self) -> None:
+    def __init__(self, text_of: Callable[[str], str]) -> None:
+        self._text_of = text_of
         self._outputs: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self._clear_next: set[str] = set()
 
@@ -64,7 +66,7 @@ class NaiveOutputs:
                 last = {**output, "text": ""}
                 outputs.append({"output": last, "display_id": None, "raw": ""})
             outputs[-1]["raw"] += output["text"]
-            last["text"] = processed(outputs[-1]["raw"])
+            last["text"] = self._text_of(outputs[-1]["raw"])
         else:
             outputs.append({"output": output, "display_id": display_id})
 

@@ -19,12 +19,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jupyter_ydoc import YNotebook
 
-from tests.corpus.case import NO_CURSOR
 from tests.corpus.cases import CASES
 from tests.corpus.recording import Recording
 from tests.notebook.live_tabs import LiveTabs
 from tests.notebook.messages import Message, Output, clear, display, error, message, result, stream, update
-from tests.notebook.naive_outputs import NaiveOutputs
+from tests.notebook.naive_outputs import NaiveOutputs, processed
+from tests.notebook.test_terminal import Screen
 from ydoc_exec.ids import CellId
 from ydoc_exec.notebook.notebook import Notebook
 from ydoc_exec.notebook.output_reducer import OutputReducer
@@ -74,6 +74,7 @@ class Performance:
 
     tabs: LiveTabs
     dice: random.Random
+    cursor_movement: bool
     document: YNotebook = field(default_factory=YNotebook)
     counts: int = 0
 
@@ -88,18 +89,21 @@ class Performance:
             }
         )
         self.notebook = Notebook(self.document)
-        self.reducers = {cell: OutputReducer() for cell in CELLS}
+        self.reducers = {cell: self.reducer() for cell in CELLS}
         self.changed: list[CellId] = []
         for tab in ("following", "lagging"):
             self.tabs.open(tab, self.document.ydoc.get_update())
         self.seen = self.document.ydoc.get_state()
+
+    def reducer(self) -> OutputReducer:
+        return OutputReducer(cursor_movement=self.cursor_movement)
 
     def play(self, happening: Happening) -> None:
         cell = happening.cell
         match happening:
             case Begin():
                 self.flush(self.changed)
-                self.reducers[cell] = OutputReducer()
+                self.reducers[cell] = self.reducer()
                 self.write(lambda: self.notebook.begin(cell))
             case End():
                 self.counts += 1
@@ -107,7 +111,7 @@ class Performance:
                 self.flush([cell])
                 self.write(lambda: self.notebook.finish(cell, self.counts))
             case Say(message=said):
-                if "display_id" in said["content"].get("transient", {}):
+                if "display_id" in (said["content"].get("transient") or {}):
                     # It may be of an output that another run has not written yet.
                     self.flush([other for other in self.changed if other != cell])
                 for piece in cut(said, self.dice):
@@ -172,36 +176,27 @@ def cut(said: Message, dice: random.Random) -> list[Message]:
 
 # Any of them
 
-# Not those whose outputs are others than JupyterLab's, on purpose. What they show is tested with the corpus.
+# Not those with data that no notebook or no browser can have. What they show is tested with the corpus.
 _RECORDINGS = [
     Recording.load(case.name)
     for case in CASES
-    if case.jupyterlab != NO_CURSOR
-    and case.name not in ("display_values_that_are_no_text", "display_json_with_unusual_numbers")
+    if case.name not in ("display_values_that_are_no_text", "display_json_with_unusual_numbers")
 ]
 
-_texts = st.lists(
-    st.sampled_from(
-        [
-            "a",
-            "bc ",
-            "é",
-            "█",
-            "😀",
-            "👩\u200d👧",
-            "e\u0301",
-            "\n",
-            "\r",
-            "\b",
-            "\r\n",
-            "\x1b[31m",
-            "\x1b[0m",
-            "\x1b",
-            "\x00",
-        ]
-    ),
-    max_size=8,
-).map("".join)
+_TOKENS = ["a", "bc ", "é", "█", "😀", "👩\u200d👧", "e\u0301", "\n", "\n", "\r", "\b", "\r\n", "\x00"]
+_SEQUENCES = [
+    "\x1b[31m",
+    "\x1b[0m",
+    "\x1b[A",
+    "\x1b[2A",
+    "\x1b[B",
+    "\x1b[K",
+    "\x1b[2K",
+    "\x1b[3G",
+    "\x1b[",
+    "\x1b",
+]
+_texts = st.lists(st.sampled_from(_TOKENS + _SEQUENCES), max_size=8).map("".join)
 _words = st.sampled_from(["one", "zwei é", "😀"])
 _ids = st.sampled_from(["x", "y"])
 _messages: st.SearchStrategy[Message] = st.one_of(
@@ -253,10 +248,12 @@ def _performances(draw: st.DrawFn) -> list[Happening]:
 @settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
-@given(happenings=_performances(), seed=st.integers(0, 999))
-def test_everybody_shows_the_same(tabs: LiveTabs, happenings: list[Happening], seed: int) -> None:
-    performance = Performance(tabs, random.Random(seed))
-    naive = NaiveOutputs()
+@given(happenings=_performances(), seed=st.integers(0, 999), cursor_movement=st.booleans())
+def test_everybody_shows_the_same(
+    tabs: LiveTabs, happenings: list[Happening], seed: int, cursor_movement: bool
+) -> None:
+    performance = Performance(tabs, random.Random(seed), cursor_movement)
+    naive = NaiveOutputs((lambda raw: Screen(raw).text) if cursor_movement else processed)
     for happening in happenings:
         performance.play(happening)
         match happening:
