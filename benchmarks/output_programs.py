@@ -42,6 +42,9 @@ TIMEOUT = 120.0
 QUIET = 0.3
 """For so many seconds a server must have done (nearly) nothing before it is measured."""
 
+PATIENCE = 5.0
+"""Seconds after the end of a run in which its outputs may still become right."""
+
 WARM_UP = "1"
 V1 = Subprotocol("v1.kernel.websocket.jupyter.org")
 
@@ -76,6 +79,8 @@ class Figures:
     """Bytes of the frames."""
     text: int = 0
     """Bytes of what there is to read in the outputs."""
+    right: bool = True
+    """Whether the outputs were those that the cell must have."""
     cpu: float = 0.0
     """Seconds of CPU that the server used until the client had everything."""
     cpu_after: float = 0.0
@@ -86,6 +91,12 @@ class Figures:
     """Of ``cpu``, and"""
     profile_after: Profile | None = None
     """of what comes after it, if the server has a sampler."""
+
+    def count(self, frame: bytes) -> None:
+        """Take note of a frame of a room."""
+        if frame[0] == YMessageType.SYNC:
+            self.frames += 1
+            self.received += len(frame)
 
 
 class Meter:
@@ -206,6 +217,7 @@ class Websocket:
         address = f"{self._server.ws_url}/api/kernels/{self._kernel}/channels?{query}"
         async with connect(address, subprotocols=[V1], max_size=None, compression=None) as socket:
             assert socket.subprotocol == V1
+            await self._until_heard(socket)
             await self._execute(socket, WARM_UP)
             await asyncio.to_thread(wait_until_quiet, self._server.pid)
             meter = Meter(self._server)
@@ -214,11 +226,25 @@ class Websocket:
             await asyncio.to_thread(meter.read_rest_into, figures)
         return figures
 
+    async def _until_heard(self, socket: ClientConnection) -> None:
+        """Wait as JupyterLab does: the server drops what comes before it hears the kernel itself."""
+        with anyio.fail_after(TIMEOUT):
+            for _ in range(int(TIMEOUT)):
+                with anyio.move_on_after(1):
+                    await self._ask(socket, "kernel_info_request", {})
+                    return
+        raise TimeoutError("The kernel is not heard.")
+
     async def _execute(self, socket: ClientConnection, code: str) -> Figures:
-        request = secrets.token_hex(8)
-        header = {"msg_id": request, "msg_type": "execute_request", "version": "5.3"}
-        header |= {"session": "", "username": "", "date": ""}
         content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False}
+        with anyio.fail_after(TIMEOUT):
+            return await self._ask(socket, "execute_request", content)
+
+    async def _ask(self, socket: ClientConnection, kind: str, content: dict[str, Any]) -> Figures:
+        """Send a request and read until its reply and its idle status are there."""
+        request = secrets.token_hex(8)
+        header = {"msg_id": request, "msg_type": kind, "version": "5.3"}
+        header |= {"session": "", "username": "", "date": ""}
         frame = write_v1("shell", header, {}, {}, content)
         figures = Figures(seconds=0.0)
         replied = idle = False
@@ -230,9 +256,8 @@ class Websocket:
             figures.received += len(frame)
             channel, header, parent, _, content = read_v1(frame)
             if parent.get("msg_id") == request:
-                kind = header["msg_type"]
-                replied = replied or (channel == "shell" and kind == "execute_reply")
-                idle = idle or (kind == "status" and content["execution_state"] == "idle")
+                replied = replied or channel == "shell"
+                idle = idle or (header["msg_type"] == "status" and content["execution_state"] == "idle")
         figures.seconds = time.perf_counter() - began
         return figures
 
@@ -335,17 +360,20 @@ class DocumentClient:
         posting = asyncio.create_task(self._http.post(f"/api/kernels/{kernel}/execute", json=body))
         while True:
             frame = await self._receive()
-            if frame[0] == YMessageType.SYNC:
-                figures.frames += 1
-                figures.received += len(frame)
+            figures.count(frame)
             state = cell.get("execution_state")
             started = started or state == "running"
-            if not started or state != "idle":
-                continue
-            figures.seconds = time.perf_counter() - began
-            outputs: Outputs = cell["outputs"].to_py()
-            if case is None or case.right(outputs):
+            if started and state == "idle":
                 break
+        figures.seconds = time.perf_counter() - began
+        outputs: Outputs = cell["outputs"].to_py()
+        if case is not None:
+            with anyio.move_on_after(PATIENCE):
+                while not case.right(outputs):
+                    figures.count(await self._receive())
+                    figures.seconds = time.perf_counter() - began
+                    outputs = cell["outputs"].to_py()
+            figures.right = case.right(outputs)
         response = await posting
         response.raise_for_status()
         figures.text = sum(len(readable(output).encode()) for output in outputs)

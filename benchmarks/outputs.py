@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -153,6 +155,8 @@ def report(measured: Sequence[Measured], repeat: int) -> None:
         bare, stock, ours = (Runs(runs, seconds) for runs in (one.bare, one.websocket, one.ours))
         others = max(run.others for runs in (one.bare, one.websocket, one.ours) for run in runs)
         ratio = judged(ours.best / bare.best, case.wall_bar)
+        if not all(run.right for run in one.ours):
+            ratio += ", **wrong outputs**"
         time_rows.append([case.title, bare, stock, ours, ratio, f"{100 * others:.0f} %"])
         stock, ours = (Runs(runs, cpu) for runs in (one.websocket, one.ours))
         saved = Runs(one.ours, cpu_after)
@@ -249,12 +253,13 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3, help="runs of each, of which the best counts")
     parser.add_argument("--profile", action="store_true", help="show where the servers' CPU goes instead")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers end too
     names: list[str] = options.case or list(CASES)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory, ExitStack() as stack:
         bench = Bench(Path(directory), stack, profile=options.profile)
         measured = []
         for name in names:
-            print(name, file=sys.stderr)
+            print(f"{time.strftime('%X')} {name}", file=sys.stderr)
             if options.profile:
                 bench.explain(name)
             else:

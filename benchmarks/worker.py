@@ -37,7 +37,8 @@ class Worker:
 
     def __exit__(self, *_: object) -> None:
         self._connection.close()
-        self._process.join()
+        self._process.join(10)
+        self._process.kill()
 
 
 # The other process
