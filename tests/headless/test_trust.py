@@ -50,7 +50,7 @@ async def run(client: RoomClient, *indices: int) -> None:
     """Run cells to their end. Their counts do not tell when that is: the file may have the same already."""
     kernel = await client.start_kernel()
     for run_id in await client.execute(kernel, indices):
-        while (known := await client.run(kernel, run_id))["state"] in LIVE:  # noqa: ASYNC110
+        while (known := await client.run(kernel, run_id))["state"] in LIVE:  # noqa: ASYNC110 - answers announce nothing
             await anyio.sleep(0.05)
         assert known["state"] == "ok", known
     await client.barrier()
