@@ -34,6 +34,7 @@ from anyio import Event, create_task_group, move_on_after, sleep
 
 from ydoc_exec.errors import KernelUnavailable
 from ydoc_exec.ids import KernelId
+from ydoc_exec.kernel.large_text import LargeText
 
 logger = logging.getLogger(__name__)
 
@@ -111,10 +112,13 @@ class KernelLink:
         deliver: Callable[[Channel, Message], None],
         *,
         timeout: float,
+        skip: Callable[[str, int], bool] = lambda parent, size: False,
     ) -> AsyncIterator[KernelLink]:
         """Connect, wait until the kernel is heard, and hand every message to ``deliver`` until the end.
 
-        ``deliver`` is called in the order of each channel and must return at once. Raises
+        ``deliver`` is called in the order of each channel and must return at once. ``skip`` is asked, with the id
+        of the parent and the bytes of the text, whether a large piece of printed text can be left out when there
+        is more of the same behind it; if it says so, that text was left out. Raises
         ``KernelUnavailable`` when nothing was heard within ``timeout`` seconds.
         """
         client = manager.client_factory(context=context)
@@ -122,9 +126,25 @@ class KernelLink:
         client.start_channels(shell=True, iopub=True, stdin=True, hb=False, control=True)
         heard = Event()
 
+        def take(channel: Channel, parts: list[bytes]) -> None:
+            try:
+                message = client.session.deserialize(parts)
+            except (ValueError, TypeError, KeyError) as error:
+                # jupyter_client's words for a message that is not signed with the kernel's key or is none.
+                logger.warning("A message of kernel %s was dropped: %s", kernel_id, error)
+                return
+            if channel == "iopub":
+                heard.set()
+            try:
+                deliver(channel, message)
+            except Exception:
+                # One message that nobody understands is not the end of all others.
+                logger.exception("A message of kernel %s was dropped", kernel_id)
+
         async def read(channel: Channel, socket: zmq.asyncio.Socket) -> None:
             waiting: zmq.Socket[bytes] = zmq.Socket.shadow(socket.underlying)
             began, heard_since = perf_counter(), 0
+            large = LargeText(client.session.unpack, skip)
             while True:
                 await socket.poll()
                 now = perf_counter()
@@ -134,22 +154,16 @@ class KernelLink:
                     try:
                         frames = waiting.recv_multipart(zmq.NOBLOCK)
                     except zmq.Again:
+                        for parts in large.rest():
+                            take(channel, parts)
                         break
                     heard_since += 1
                     try:
                         _, parts = client.session.feed_identities(frames)
-                        message = client.session.deserialize(parts)
-                    except (ValueError, TypeError, KeyError) as error:
-                        # jupyter_client's words for a message not signed with the kernel's key, or for none.
-                        logger.warning("A message of kernel %s was dropped: %s", kernel_id, error)
-                        continue
-                    if channel == "iopub":
-                        heard.set()
-                    try:
-                        deliver(channel, message)
-                    except Exception:
-                        # One message that nobody understands is not the end of all others.
-                        logger.exception("A message of kernel %s was dropped", kernel_id)
+                    except ValueError:
+                        parts = frames  # it is no message, as who takes it will say
+                    for due in large.before(parts):
+                        take(channel, due)
                 await sleep(FLOOD_PAUSE if heard_since > FLOOD else 0)
 
         try:

@@ -318,6 +318,13 @@ class KernelRunner:
         if execution.reducer.pending or execution.run.record_timing:
             self._has_output(execution)
 
+    def _skip(self, parent: str, size: int) -> bool:
+        """Whether printed text, of so many bytes, is cut away before anybody has read it."""
+        execution = self._by_parent.get(parent)
+        if execution is None or not execution.target.owns(execution.run):
+            return True
+        return execution.limit.skip(size)
+
     def _replied(self, execution: Execution, message: Message) -> None:
         content, run = message["content"], execution.run
         status = content.get("status")
@@ -415,6 +422,7 @@ class KernelRunner:
                     self._context,
                     self._deliver,
                     timeout=self._settings.kernel_timeout,
+                    skip=self._skip,
                 ) as link:
                     self._link = link
                     self._set_status(getattr(self._manager, "execution_state", None) or "idle")
