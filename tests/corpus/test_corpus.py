@@ -1,7 +1,7 @@
 """What a real kernel said, and the notebook that comes of it.
 
-Every case is judged four times: our reducer and document against what the case says by hand, however often the
-outputs are taken; and what it says by hand against JupyterLab's own code and against nbclient's.
+What a case says by hand is held against our reducer and document, however often the outputs are taken; against
+JupyterLab's own code; and against nbclient's.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from tests.notebook.naive_outputs import processed
 from ydoc_exec.ids import CellId
 from ydoc_exec.notebook.notebook import Notebook
 from ydoc_exec.notebook.output_reducer import OutputReducer
+from ydoc_exec.notebook.payload import Payload
 from ydoc_exec.origin import FromKernel
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -72,6 +73,20 @@ def test_tracebacks_are_taken_over_exactly(case: Case) -> None:
         {"output_type": "error", **{key: error["content"][key] for key in ("ename", "evalue", "traceback")}}
         for error in errors
     ]
+
+
+@each_case
+def test_payload(case: Case) -> None:
+    for cell, reply in Recording.load(case.name).messages("shell"):
+        if reply["content"]["status"] != "ok":
+            assert case.payload.get(cell, []) == []
+            continue
+        payload = Payload.read(reply["content"])
+        expected = list(case.payload.get(cell, []))
+        read: list[dict[str, object]] = [{"output_type": "display_data", **page} for page in payload.pages]
+        if payload.next_input is not None:
+            read.append({"replace": payload.next_input.replace, "text": payload.next_input.text})
+        assert read == expected
 
 
 @pytest.fixture(scope="module")
