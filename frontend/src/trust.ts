@@ -1,6 +1,8 @@
 import type { ICellModel, ICodeCellModel } from '@jupyterlab/cells';
 import type { INotebookModel } from '@jupyterlab/notebook';
 
+import { isCode, OutputGuard } from './outputs';
+
 /**
  * Lets open notebooks follow what the shared document says of the trust in their cells.
  *
@@ -33,6 +35,7 @@ function followCell(cell: ICellModel): void {
   if (!isCode(cell)) {
     return;
   }
+  OutputGuard.of(cell);
   const { outputs, sharedModel } = cell;
   // One transaction tells of itself twice: first what it did to the metadata, then, when the model has it too, what
   // it did to the outputs. Trust is lost before the outputs that came with the loss are shown, and given after those
@@ -66,14 +69,11 @@ function adopt(cell: ICodeCellModel): void {
 
 /** Show the outputs anew with this trust. */
 function setTrust(cell: ICodeCellModel, trusted: boolean): void {
-  const { outputs } = cell;
-  // The model's own listener, `CodeCellModel.onOutputsChange`, writes what happens to the outputs into the document.
-  const { onOutputsChange } = cell as unknown as Writer;
-  const silenced = outputs.changed.disconnect(onOutputsChange, cell);
-  if (!silenced && trusted && outputs.length > 0) {
-    return; // A JupyterLab that we do not know. What it shows can stay sanitized until the page is loaded again.
+  const guard = OutputGuard.of(cell);
+  if (!guard.works && trusted && cell.outputs.length > 0) {
+    return; // What it shows can stay sanitized until the page is loaded again.
   }
-  try {
+  guard.silently(outputs => {
     // Not by setting `trusted` alone: an output area does not follow the text of a stream that was replaced in its
     // place, but it does follow one that was added (`OutputArea.onModelChanged`).
     const values = outputs.toJSON();
@@ -84,15 +84,7 @@ function setTrust(cell: ICodeCellModel, trusted: boolean): void {
     for (const value of values) {
       outputs.add(value);
     }
-  } finally {
-    if (silenced) {
-      outputs.changed.connect(onOutputsChange, cell);
-    }
-  }
-}
-
-interface Writer {
-  onOutputsChange: Parameters<ICodeCellModel['outputs']['changed']['connect']>[0];
+  });
 }
 
 /** What the document says, read as JupyterLab reads it. */
@@ -115,8 +107,4 @@ function wouldWrite(cell: ICodeCellModel): boolean {
 interface Folded {
   collapsed?: boolean | null;
   jupyter?: { outputs_hidden?: boolean | null } | null;
-}
-
-function isCode(cell: ICellModel): cell is ICodeCellModel {
-  return cell.type === 'code';
 }

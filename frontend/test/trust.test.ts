@@ -417,3 +417,50 @@ for (const metadata of [{ collapsed: false }, { jupyter: { outputs_hidden: true 
     }
   );
 }
+
+follows('a renderer that changes what it shows writes nothing', () => {
+  const pair = lookingOn({ trusted: true, outputs: [html('figure'), stream('a')] });
+  const { outputs } = pair.cell();
+  outputs.get(0).setData({ data: { 'text/html': 'figure', 'image/png': 'picture' } });
+  assert.deepEqual(plain(outputs.get(0).toJSON()), {
+    ...html('figure'),
+    data: { 'text/html': 'figure', 'image/png': 'picture' }
+  });
+  pair.change(change => change.type('b').append(html('more')));
+  pair.deliver();
+  assert.deepEqual(pair.page, ['figure,picture', 'ab', 'more']);
+  assert.equal(pair.writes, 0);
+  assert.deepEqual(plain(pair.cell().sharedModel.getOutputs()), [
+    html('figure'),
+    stream('ab'),
+    html('more')
+  ]);
+});
+
+follows('without it, the output is replaced in the document', () => {
+  const pair = new Pair({ trusted: true, outputs: [html('figure')] });
+  pair
+    .cell()
+    .outputs.get(0)
+    .setData({ data: { 'text/html': 'changed' } });
+  assert.equal(pair.writes, 1);
+});
+
+follows('trusting a notebook by hand leaves the outputs in the document alone', () => {
+  const pair = lookingOn({ outputs: [html('one'), html('two'), stream('three')] });
+  const before = plain(pair.cell().sharedModel.toJSON().outputs);
+  const items = pair.cell().sharedModel.getOutputs();
+  pair.cell().trusted = true;
+  assert.deepEqual(plain(pair.cell().sharedModel.getOutputs()), plain(items));
+  assert.deepEqual(plain(pair.cell().sharedModel.toJSON().outputs), before);
+  assert.deepEqual(pair.shown.slice(-3), ['trusted one', 'trusted two', 'trusted three']);
+  assert.deepEqual(pair.page, ['one', 'two', 'three']);
+  assert.equal(pair.cell().sharedModel.getMetadata('trusted'), true);
+});
+
+follows('clearing outputs is written as ever', () => {
+  const pair = lookingOn({ outputs: [html('one'), html('two')] });
+  pair.cell().clearExecution();
+  assert.deepEqual(pair.cell().sharedModel.getOutputs(), []);
+  assert.ok(pair.writes > 0);
+});
