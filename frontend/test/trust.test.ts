@@ -443,7 +443,7 @@ follows('without it, the output is replaced in the document', () => {
     .cell()
     .outputs.get(0)
     .setData({ data: { 'text/html': 'changed' } });
-  assert.equal(pair.writes, 1);
+  assert.ok(pair.writes > 0);
 });
 
 follows('trusting a notebook by hand leaves the outputs in the document alone', () => {
