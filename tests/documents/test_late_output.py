@@ -270,6 +270,18 @@ async def test_the_next_input_comes_below(site: Site) -> None:
         assert len({cell["id"] for cell in cells}) == 3
 
 
+async def test_the_next_input_of_a_cell_that_is_gone_comes_at_the_end(site: Site) -> None:
+    site.write(ab())
+    run = a_run("one")
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        target = target_of(document)
+        target.queued([run])
+        del document.document.ycells[0]  # type: ignore[attr-defined]
+        run.outcome = Outcome(RunState.OK, execution_count=1)
+        target.ended([Ended(run, [], NextInput("next", replace=False))])
+        assert [cell["source"] for cell in document.read()["cells"]] == ["b", "next"]
+
+
 @pytest.mark.parametrize("typed", [False, True])
 async def test_the_next_input_replaces_what_ran_and_nothing_else(site: Site, typed: bool) -> None:
     site.write(ab())

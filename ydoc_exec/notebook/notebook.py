@@ -156,25 +156,23 @@ class Notebook:
             text.insert(0, source)
         return True
 
-    def insert_below(self, cell_id: CellId, new_id: CellId, source: str) -> bool:
-        """Insert a code cell below this one. ``False`` if that is gone.
+    def insert_below(self, cell_id: CellId, new_id: CellId, source: str) -> None:
+        """Insert a code cell below this one, or at the end of the notebook if it is gone.
 
         It is not trusted, although its source came from a kernel that is: as in JupyterLab
         (``handlePayload`` in ``@jupyterlab/notebook``), its reader did not write it.
         """
-        for found_id, position, _ in self._scan():
-            if found_id == cell_id:
-                new: dict[str, Any] = {
-                    "id": new_id,
-                    "cell_type": "code",
-                    "source": shareable_text(source),
-                    "metadata": {"trusted": False},
-                    "outputs": [],
-                    "execution_count": None,
-                }
-                self._cells.insert(position + 1, self._document.create_ycell(new))
-                return True
-        return False
+        new: dict[str, Any] = {
+            "id": new_id,
+            "cell_type": "code",
+            "source": shareable_text(source),
+            "metadata": {"trusted": False},
+            "outputs": [],
+            "execution_count": None,
+        }
+        above = [position for found_id, position, _ in self._scan() if found_id == cell_id]
+        position = above[0] + 1 if above else len(self._cells)
+        self._cells.insert(position, self._document.create_ycell(new))
 
     # Displays
 
