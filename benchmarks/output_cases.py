@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,8 @@ class Case:
 
     title: str
     code: str
+    said: int
+    """How much the kernel says: characters of streams and displays, together."""
     right: Callable[[Outputs], bool]
     """Whether these outputs are the ones that the cell must have in the end."""
     wall_bar: float = WALL_BAR
@@ -33,6 +35,13 @@ class Case:
     state_bar: float | None = None
     raise_limit: bool = False
     """Whether the server keeps more of the output than by default."""
+
+
+def amount(kind: str, content: Mapping[str, Any]) -> int:
+    """What one message adds to what a kernel has said."""
+    if kind == "stream":
+        return len(content["text"])
+    return 1 if kind in ("display_data", "update_display_data") else 0
 
 
 def exactly(outputs: Callable[[], Outputs]) -> Callable[[Outputs], bool]:
@@ -76,34 +85,40 @@ CASES = {
     "flushed": Case(
         title="20,000 `print(i, flush=True)`",
         code="for i in range(20000): print(i, flush=True)",
+        said=len(numbers(20_000)),
         right=exactly(lambda: stream("stdout", numbers(20_000))),
         bytes_bar=BYTES_BAR,
     ),
     "print": Case(
         title="100,000 `print(i)`",
         code="for i in range(100000): print(i)",
+        said=len(numbers(100_000)),
         right=exactly(lambda: stream("stdout", numbers(100_000))),
         bytes_bar=BYTES_BAR,
     ),
     "display": Case(
         title="5,000 `display(i)`",
         code="for i in range(5000): display(i)",
+        said=5000,
         right=exactly(lambda: [displayed(number) for number in range(5000)]),
     ),
     "update": Case(
         title="5,000 `update_display(i)`",
         code="handle = display(-1, display_id=True)\nfor i in range(5000): handle.update(i)",
+        said=5001,
         right=exactly(lambda: [displayed(4999)]),
     ),
     "progress": Case(
         title="2,000 refreshes of a progress bar",
         code=PROGRESS,
+        said=2000 * (1 + len(LAST_PROGRESS)),
         right=exactly(lambda: stream("stderr", LAST_PROGRESS)),
         state_bar=STATE_BAR,
     ),
     "large": Case(
         title="one `print` of 50 MB, all kept",
         code=LARGE,
+        said=ROWS * len(ROW),
         right=exactly(lambda: stream("stdout", ROW * ROWS)),
         wall_bar=LARGE_WALL_BAR,
         bytes_bar=BYTES_BAR,
@@ -112,6 +127,7 @@ CASES = {
     "cut": Case(
         title="one `print` of 50 MB, cut at the default limit",
         code=LARGE,
+        said=ROWS * len(ROW),
         right=cut,
         wall_bar=LARGE_WALL_BAR,
         bytes_bar=BYTES_BAR,

@@ -23,7 +23,7 @@ import httpx
 import psutil
 import zmq
 from jupyter_client.manager import KernelManager
-from output_cases import CASES, Case, Outputs
+from output_cases import CASES, Case, Outputs, amount
 from pycrdt import (
     Array,
     Doc,
@@ -80,7 +80,7 @@ class Figures:
     text: int = 0
     """Bytes of what there is to read in the outputs."""
     right: bool = True
-    """Whether the outputs were those that the cell must have."""
+    """Whether all that the kernel says was there, and in the document the outputs that the cell must have."""
     cpu: float = 0.0
     """Seconds of CPU that the server used until the client had everything."""
     cpu_after: float = 0.0
@@ -157,13 +157,13 @@ class Bare:
         self._client.wait_for_ready(timeout=TIMEOUT)
         while not self._client.iopub_channel.socket.poll(100):
             self._client.kernel_info()  # a subscription takes a moment, and what is said before is lost
-        self._execute(WARM_UP)
+        self._execute(WARM_UP, 0)
 
     def run(self) -> Figures:
         """Run the cell until its idle status and its reply are there."""
         time.sleep(QUIET)
         meter = Meter(None)
-        figures = self._execute(self._case.code)
+        figures = self._execute(self._case.code, self._case.said)
         meter.read_into(figures)
         return figures
 
@@ -173,15 +173,15 @@ class Bare:
         self._manager.shutdown_kernel(now=True)
         self._context.destroy(linger=0)
 
-    def _execute(self, code: str) -> Figures:
+    def _execute(self, code: str, said: int) -> Figures:
         session = self._client.session
         iopub, shell = self._client.iopub_channel.socket, self._client.shell_channel.socket
-        count = 0
+        messages: list[dict[str, Any]] = []
         began = time.perf_counter()
         request = self._client.execute(code)
         while True:
             _, message = session.recv(iopub, 0)
-            count += 1
+            messages.append(message)
             if (
                 message["msg_type"] == "status"
                 and message["content"]["execution_state"] == "idle"
@@ -190,7 +190,10 @@ class Bare:
                 break
         while session.recv(shell, 0)[1]["parent_header"].get("msg_id") != request:
             pass
-        return Figures(seconds=time.perf_counter() - began, frames=count)
+        figures = Figures(seconds=time.perf_counter() - began, frames=len(messages))
+        heard = sum(amount(message["msg_type"], message["content"]) for message in messages)
+        figures.right = heard == said
+        return figures
 
 
 class Websocket:
@@ -218,10 +221,10 @@ class Websocket:
         async with connect(address, subprotocols=[V1], max_size=None, compression=None) as socket:
             assert socket.subprotocol == V1
             await self._until_heard(socket)
-            await self._execute(socket, WARM_UP)
+            await self._execute(socket, WARM_UP, 0)
             await asyncio.to_thread(wait_until_quiet, self._server.pid)
             meter = Meter(self._server)
-            figures = await self._execute(socket, self._case.code)
+            figures = await self._execute(socket, self._case.code, self._case.said)
             meter.read_into(figures)
             await asyncio.to_thread(meter.read_rest_into, figures)
         return figures
@@ -231,16 +234,16 @@ class Websocket:
         with anyio.fail_after(TIMEOUT):
             for _ in range(int(TIMEOUT)):
                 with anyio.move_on_after(1):
-                    await self._ask(socket, "kernel_info_request", {})
+                    await self._ask(socket, "kernel_info_request", {}, 0)
                     return
         raise TimeoutError("The kernel is not heard.")
 
-    async def _execute(self, socket: ClientConnection, code: str) -> Figures:
+    async def _execute(self, socket: ClientConnection, code: str, said: int) -> Figures:
         content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False}
         with anyio.fail_after(TIMEOUT):
-            return await self._ask(socket, "execute_request", content)
+            return await self._ask(socket, "execute_request", content, said)
 
-    async def _ask(self, socket: ClientConnection, kind: str, content: dict[str, Any]) -> Figures:
+    async def _ask(self, socket: ClientConnection, kind: str, content: dict[str, Any], said: int) -> Figures:
         """Send a request and read until its reply and its idle status are there."""
         request = secrets.token_hex(8)
         header = {"msg_id": request, "msg_type": kind, "version": "5.3"}
@@ -248,6 +251,7 @@ class Websocket:
         frame = write_v1("shell", header, {}, {}, content)
         figures = Figures(seconds=0.0)
         replied = idle = False
+        heard = 0
         began = time.perf_counter()
         await socket.send(frame)
         while not (replied and idle):
@@ -256,9 +260,11 @@ class Websocket:
             figures.received += len(frame)
             channel, header, parent, _, content = read_v1(frame)
             if parent.get("msg_id") == request:
+                heard += amount(header["msg_type"], content)
                 replied = replied or channel == "shell"
                 idle = idle or (header["msg_type"] == "status" and content["execution_state"] == "idle")
         figures.seconds = time.perf_counter() - began
+        figures.right = heard == said
         return figures
 
 
