@@ -23,6 +23,7 @@ class Recorder:
     def __init__(self) -> None:
         self.calls: list[tuple[str, RunId]] = []
         self.outputs: dict[RunId, list[dict[str, Any]]] = defaultdict(list)
+        self.edits: list[Edit] = []
         self.statuses: list[str] = []
         self.next_inputs: dict[RunId, NextInput] = {}
         self._owners: dict[CellId, RunId] = {}
@@ -93,6 +94,7 @@ class Recorder:
 
     def _apply(self, run: Run, edits: Sequence[Edit]) -> None:
         outputs = self.outputs[run.id]
+        self.edits += edits
         for edit in edits:
             if isinstance(edit, ClearOutputs):
                 outputs.clear()

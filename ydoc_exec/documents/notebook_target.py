@@ -11,7 +11,7 @@ from ydoc_exec.errors import ProtocolError
 from ydoc_exec.ids import CellId, RoomId, RunId
 from ydoc_exec.kernel.run import Run
 from ydoc_exec.kernel.run_target import Ended, RunOutput
-from ydoc_exec.notebook.edits import Edit
+from ydoc_exec.notebook.edits import Edit, replacements
 from ydoc_exec.notebook.notebook import Displays, Notebook
 from ydoc_exec.notebook.payload import NextInput
 from ydoc_exec.origin import FromKernel, FromServer
@@ -128,6 +128,8 @@ class NotebookTarget:
                 for output in outputs:
                     if self.owns(output.run):
                         self._write(place, output.run, output.edits)
+                    else:
+                        place.notebook.apply(output.run.cell, replacements(output.edits))
 
         self._when_open(write)
 

@@ -43,7 +43,7 @@ from ydoc_exec.kernel.kernel_link import Channel, KernelLink, KernelManager, Mes
 from ydoc_exec.kernel.run import Run, now
 from ydoc_exec.kernel.run_book import RunBook
 from ydoc_exec.kernel.run_target import Ended, RunOutput, RunTarget
-from ydoc_exec.notebook.edits import Edit
+from ydoc_exec.notebook.edits import Edit, replacements
 from ydoc_exec.notebook.output_limit import OutputLimit
 from ydoc_exec.notebook.output_reducer import OutputReducer
 from ydoc_exec.notebook.payload import Payload
@@ -75,9 +75,9 @@ class Execution:
     """When the last message of this run came (the event loop's clock)."""
 
     def take(self) -> list[Edit]:
-        """What is to be written of it."""
+        """What is to be written of it. Of a cell that is another run's by now only what it does to displays."""
         if not self.target.owns(self.run):
-            return []
+            return replacements(self.reducer.take())
         return self.limit.pass_on(self.reducer.take())
 
     def take_last(self) -> list[Edit]:
@@ -309,11 +309,17 @@ class KernelRunner:
         if kind == "status":
             self._said_status(execution, message)
             return
-        if execution is None or not execution.target.owns(execution.run):
+        if execution is None:
+            return
+        if kind != "update_display_data" and not execution.target.owns(execution.run):
             return
         if kind == "execute_input":
             execution.run.note_time("iopub.execute_input", message["header"].get("date"))
         else:
+            if any(
+                other is not execution and other.reducer.replaces(message) for other in self._dirty.values()
+            ):
+                self._flush()  # two runs show other data in one display: in their order
             execution.reducer.feed(message)
         if execution.reducer.pending or execution.run.record_timing:
             self._has_output(execution)

@@ -7,6 +7,7 @@ Edits are applied in order.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,3 +59,8 @@ class ReplaceLast:
 
 
 Edit = ClearOutputs | EditTail | AppendOutput | ReplaceDisplay | ReplaceLast
+
+
+def replacements(edits: Sequence[Edit]) -> list[Edit]:
+    """Those edits that concern displays wherever they are: the others are of the cell that ran."""
+    return [edit for edit in edits if isinstance(edit, ReplaceDisplay)]

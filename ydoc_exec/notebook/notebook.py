@@ -200,11 +200,15 @@ class Notebook:
         the same.
         """
         changes: dict[CellId, OutputChange] = {}
+        shown: dict[str, set[CellId]] | None = None
+        added: set[str | None] = set()
         own = self._change(changes, cell_id)
         for edit in edits:
             match edit:
                 case ReplaceDisplay(display_id, data, metadata):
-                    for other in sorted(self._showing(display_id) | {cell_id}):
+                    shown = self._shown() if shown is None else shown
+                    own_too = {cell_id} if display_id in added else set()
+                    for other in sorted(shown.get(display_id, set()) | own_too):
                         change = self._change(changes, other)
                         if change is not None:
                             change.replace_display(display_id, data, metadata)
@@ -217,9 +221,11 @@ class Notebook:
                 case AppendOutput(output, display_id):
                     if own is not None:
                         own.append(output, display_id)
+                        added.add(display_id)
                 case ReplaceLast(count, outputs):
                     if own is not None:
                         own.replace_last(count, outputs)
+                        added.update(output.display_id for output in outputs)
                 case _:
                     assert_never(edit)
         for changed_id, change in changes.items():
@@ -321,8 +327,14 @@ class Notebook:
             changes[cell_id] = OutputChange(outputs, display_ids)
         return changes[cell_id]
 
-    def _showing(self, display_id: str) -> set[CellId]:
-        return {cell_id for cell_id, ids in self._display_ids.items() if display_id in ids}
+    def _shown(self) -> dict[str, set[CellId]]:
+        """The cells that show each display. Made once for many edits: each may be about another display."""
+        shown: dict[str, set[CellId]] = {}
+        for cell_id, display_ids in self._display_ids.items():
+            for display_id in display_ids:
+                if display_id is not None:
+                    shown.setdefault(display_id, set()).add(cell_id)
+        return shown
 
 
 def _metadata(cell: Map[Any]) -> Map[Any]:

@@ -114,6 +114,13 @@ class OutputReducer:
                 if display_id is not None:
                     self._replace(display_id, _bundle(content.get("data")), _mapping(content.get("metadata")))
 
+    def replaces(self, message: Mapping[str, Any]) -> bool:
+        """Whether what is to be taken shows other data in the display that this message is about."""
+        if not self._replaced:
+            return False
+        display_id = self._display_id(_mapping(message.get("content")))
+        return display_id is not None and display_id in self._replaced
+
     def take(self) -> list[Edit]:
         """The edits since the last take, as few as possible, in the order in which they must be applied.
 
