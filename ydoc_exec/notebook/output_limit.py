@@ -27,7 +27,8 @@ SMALLEST_LIMIT = 1024
 _SHOWN = 16 * 1024  # so many bytes of the tail are written while it moves
 _FEW = 8  # and so many outputs,
 _MANY = 8000  # until so many have been written and removed again
-_LINE = 4096  # so much of the head is given up for the end of a line
+_LEAST = 16 * 1024  # bytes: to cut less than this is not worth saying so
+_LINE = 4096  # bytes: so much of the head is given up for the end of a line
 
 
 class OutputLimit:
@@ -67,7 +68,8 @@ class OutputLimit:
     def __init__(self, limit: int) -> None:
         self._limit = max(limit, SMALLEST_LIMIT) if limit > 0 else 0
         self._ended = False
-        self._start(0, self._limit)
+        self._removed = 0  # outputs, from the document, for the sake of the tail
+        self._start(self._limit)
 
     def pass_on(self, edits: Sequence[Edit]) -> list[Edit]:
         """What is to be applied for these edits.
@@ -80,7 +82,7 @@ class OutputLimit:
         for edit in edits:
             match edit:
                 case ClearOutputs():
-                    self._start(0, self._limit)
+                    self._start(self._limit)
                     passed.append(edit)
                 case EditTail():
                     passed += self._edit_tail(edit)
@@ -94,32 +96,46 @@ class OutputLimit:
                     assert_never(edit)
         return passed + self._follow()
 
+    def skip(self, size: int) -> bool:
+        """Whether printed text of about ``size`` bytes, with more behind it, can be left out before it is read.
+
+        It can when there is too much already: what was the tail is then cut too, as what is behind it is not the
+        end any more.
+        """
+        if not self._over:
+            return False
+        self._tail.skip(size)
+        self._following.clear()
+        self._stale = True
+        return True
+
     def last(self) -> list[Edit]:
         """What is to be applied at the end of the run, so that all of the tail is there."""
         if not self._limit or self._ended:
             return []
         edits = self._write_tail(ended=True) if self._over else []
-        used = self._head + self._tail.size + self._tail.lost - self._cut
         self._ended = True
-        self._start(used, max(self._limit - used, self._limit // 4))
+        left = self._limit - self._head - self._tail.size - self._tail.lost
+        self._start(max(left, self._limit // 4))
         return edits
 
     # Private
 
-    def _start(self, used: int, room: int) -> None:
-        """Begin a head behind what there is in the document."""
+    def _start(self, room: int) -> None:
+        """Begin a head, behind whatever there is in the document."""
+        self._least = min(_LEAST, room // 16)
         if self._ended:  # there will be no ``last``
             shown = tail = min(_SHOWN, room // 3)
-            head = room - 2 * tail
+            head = room - 2 * tail - self._least
         else:
             head = room // 2
-            tail = room - head
+            tail = room - head - self._least
             shown = min(_SHOWN, tail // 2)
-        self._most = used + room
-        self._head = used
-        self._head_end = used + head
+        self._most = room
+        self._head = 0
+        self._head_end = head
         self._head_line = self._head_end - min(_LINE, head // 4)
-        self._head_closed = False  # text has been cut off: not even a character that would fit comes to it
+        self._head_closed = False  # it ends with a line that reaches far enough
         self._tail = OutputTail(tail)
         self._over = False
         self._cut = 0  # as the notice in the document says
@@ -127,7 +143,6 @@ class OutputLimit:
         self._shown_size = shown
         self._shown: list[str | None] = []  # the names of its outputs, if they are streams
         self._shown_text = ""  # of the last of them, if it is a stream
-        self._removed = 0  # outputs
         self._grown = 0  # by so many bytes since it was written,
         self._following: list[EditTail | AppendOutput] = []  # by these now,
         self._added = 0  # and by so many outputs
@@ -210,7 +225,7 @@ class OutputLimit:
         end = taken + fitting(text[taken : taken + room], room)
         line = text.find("\n", taken, end) + 1
         end = line or end
-        self._head_closed = bool(line) or end < len(text)
+        self._head_closed = bool(line)
         self._head += text_size(text[taken:end])
         return end
 
@@ -223,7 +238,8 @@ class OutputLimit:
 
     def _is_too_much(self, added: int, *, text: bool) -> bool:
         """Whether something has to be cut when so much is added to the tail."""
-        return self._head + self._tail.size + added > self._most and self._tail.overflows(added, text=text)
+        size = self._head + self._tail.size + added
+        return size > self._most and self._tail.overflows(added, self._least, text=text)
 
     def _go_over(self) -> list[Edit]:
         """From now on there is a head, a notice and a tail: take what is not head out of the document."""
@@ -283,11 +299,17 @@ class OutputLimit:
             if joined:
                 edits.append(EditTail(joined[0], "", joined[1]))
             return [*edits, *outputs]
-        edit = self._move_tail(outputs) if not ended and self._cut <= cut <= 1.25 * self._cut else None
-        if edit is None:
+        edit: Edit
+        if ended or not self._cut <= cut <= 1.25 * self._cut:
             before = 1 + len(self._shown) if self._cut else 0
             edit = ReplaceLast(before, (self._notice(cut, ended=ended), *outputs))
             self._cut = cut
+        elif len(outputs) == 1 and self._shown == [_stream_name(outputs[0])] != [None]:
+            # What is removed leaves a trace in a document that everything after it costs time for; but not
+            # text that is removed from an output that stays.
+            edit = EditTail(outputs[0].output["name"], self._shown_text, _stream_text(outputs[0]))
+        else:
+            edit = ReplaceLast(len(self._shown), tuple(outputs))
         if isinstance(edit, ReplaceLast):
             self._removed += edit.count
         self._shown = [_stream_name(output) for output in outputs]
@@ -295,19 +317,6 @@ class OutputLimit:
         self._grown = self._added = 0
         self._stale = False
         return [edit]
-
-    def _move_tail(self, outputs: Sequence[AppendOutput]) -> Edit | None:
-        """Write the tail alone, and leave the notice as it is, if that can be done.
-
-        What is removed from a document leaves a trace there, which everything after it costs time for, text in
-        the same output excepted. Removing what begins with a stream would take the notice along anyway.
-        """
-        names = [_stream_name(output) for output in outputs]
-        if len(names) == 1 and names[0] is not None and names == self._shown:
-            return EditTail(names[0], self._shown_text, _stream_text(outputs[0]))
-        if self._shown and names and names[0] is None:
-            return ReplaceLast(len(self._shown), tuple(outputs))
-        return None
 
     def _notice(self, cut: int, *, ended: bool) -> AppendOutput:
         if self._ended:

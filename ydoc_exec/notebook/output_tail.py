@@ -43,17 +43,23 @@ class OutputTail:
         """Whether there is any output, be it a stream whose text is gone."""
         return bool(self._outputs)
 
-    def overflows(self, added: int, *, text: bool) -> bool:
-        """Whether more than ``keep`` bytes would be there, and some could go, if ``added`` bytes came.
+    def overflows(self, added: int, enough: int, *, text: bool) -> bool:
+        """Whether ``enough`` bytes or more would have to go if ``added`` bytes came and ``last(keep)`` were all.
 
-        ``text``: what comes is text, and no output that must stay whole.
+        ``text``: what comes can be cut, since it is the text of a stream.
         """
-        if self.size + added <= self.keep:
+        size = self.size + added
+        excess = size - self.keep
+        if excess < enough:
             return False
-        if not self._outputs:
-            return text
-        first = self._outputs[0]
-        return isinstance(first, _Stream) or self.size + added - first.size >= self.keep
+        gone = 0
+        for output in self._outputs:
+            if isinstance(output, _Whole) and output.size > excess - gone:
+                return False
+            gone += min(output.size, excess - gone)
+            if gone >= enough:
+                return True
+        return text
 
     def add_stream(self, name: str, *, joined: bool = False) -> None:
         """A new stream, without text as yet."""
@@ -109,6 +115,17 @@ class OutputTail:
         if found:
             self._trim()
         return bool(found)
+
+    def skip(self, size: int) -> None:
+        """Lose all there is, and ``size`` bytes more. A stream at the end stays, without text."""
+        last = self._outputs[-1] if self._outputs else None
+        self.lost += self.size + size
+        self.size = 0
+        self._outputs.clear()
+        self._by_id.clear()
+        if isinstance(last, _Stream):
+            self._add(_Stream(last.name, last.joined))
+            self.lost -= self.size
 
     def trim(self) -> None:
         """Keep no more than the last from now on."""
