@@ -46,6 +46,9 @@ PATIENCE = 5.0
 """Seconds after the end of a run in which its outputs may still become right."""
 
 WARM_UP = "1"
+STEP1 = bytes((YMessageType.SYNC, YSyncMessageType.SYNC_STEP1))
+STEP2 = bytes((YMessageType.SYNC, YSyncMessageType.SYNC_STEP2))
+UPDATE = bytes((YMessageType.SYNC, YSyncMessageType.SYNC_UPDATE))
 V1 = Subprotocol("v1.kernel.websocket.jupyter.org")
 
 
@@ -348,7 +351,7 @@ class DocumentClient:
         await self._socket.send(create_sync_message(self._doc))
         while not self.first:
             frame = await self._receive()
-            if frame[:2] == bytes((YMessageType.SYNC, YSyncMessageType.SYNC_STEP2)):
+            if frame[:2] == STEP2:
                 self.first = len(frame)
         return self
 
@@ -413,11 +416,21 @@ class DocumentClient:
         """Take the next frame, and what it says."""
         with anyio.fail_after(TIMEOUT):
             frame = await self._socket.recv(decode=False)
-        if frame[0] == YMessageType.SYNC:
+        if frame[:2] == STEP1:
             reply = handle_sync_message(frame[1:], self._doc)
-            if reply is not None:
-                await self._socket.send(reply)
+            assert reply is not None, "a question is answered"
+            await self._socket.send(reply)
+        elif frame[:2] in (STEP2, UPDATE):
+            self._doc.apply_update(payload(frame))
         return frame
+
+
+def payload(frame: bytes) -> bytes:
+    """The update in a frame. (pycrdt's own way copies it several times, and there are some of 50 MB.)"""
+    start = 2
+    while frame[start] & 0x80:  # its length, seven bits a byte
+        start += 1
+    return frame[start + 1 :]
 
 
 def readable(output: dict[str, Any]) -> str:
