@@ -160,14 +160,15 @@ def lines(count: int, of: str = "line") -> str:
     ],
 )
 def test_sizes_are_about_those_in_a_file(output: Output) -> None:
-    assert 0.7 < output_size(output) / len(json.dumps(output, ensure_ascii=False, indent=1).encode()) < 1.6
+    written = len(json.dumps(output, ensure_ascii=False, indent=1).encode())
+    assert 0.7 < (output_size(output) - OUTPUT_SIZE + 64) / written < 1.6
 
 
 def test_what_is_not_too_much_passes_as_it_is() -> None:
     limit = OutputLimit(MB)
     edits: list[Edit] = [
         AppendOutput(stream_output("x" * (MB // 2))),
-        EditTail("stdout", "x" * 10, "y" * (MB // 2 - 300)),
+        EditTail("stdout", "x" * 10, "y" * (MB // 2 - 3000)),
         AppendOutput(display_output("a"), "i"),
         ReplaceDisplay("i", {}, {}),
         EditTail("stdout", "", "z"),
@@ -380,10 +381,10 @@ def test_the_tail_begins_with_a_line_also_when_its_end_was_erased() -> None:
 
 def test_erasing_before_anything_was_forgotten() -> None:
     run = Run(SMALLEST_LIMIT)
-    run.reducer.feed(stream("x" * 2000))
+    run.reducer.feed(stream("x" * 8000))
     run.flush()
     assert run.parts[1] > 0
-    run.shown.apply(run.limit.pass_on([EditTail("stdout", "x" * 1400, "")]))
+    run.shown.apply(run.limit.pass_on([EditTail("stdout", "x" * 7400, "")]))
     assert run.shown.outputs == [stream_output("x" * 600)]
 
 
@@ -421,7 +422,7 @@ def test_while_the_run_goes_on_few_outputs_are_written_again_and_again() -> None
     assert max(counts[:100]) == 8 + 6
     assert max(counts[-100:]) == 1 + 6
     shown.apply(limit.last())
-    assert len(shown.outputs) > 5000
+    assert len(shown.outputs) > 900
 
 
 def test_a_progress_bar_behind_too_much_is_one_line() -> None:

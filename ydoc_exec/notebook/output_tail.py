@@ -11,8 +11,9 @@ from typing import Any
 
 from ydoc_exec.notebook.edits import AppendOutput, ReplaceDisplay
 
-OUTPUT_SIZE = 64
-"""What an output counts beside its content: about so much JSON is around it in the file."""
+OUTPUT_SIZE = 512
+"""What an output counts beside its content: more than the JSON around it in the file, since each is a shared map
+of its own, a model in every tab, and one more to be passed over whenever another is appended."""
 
 _VALUE_SIZE = 8
 _PIECE = 8192  # characters: text is kept, measured and dropped in pieces of about this size
