@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import uuid4
 
 from ydoc_exec.errors import ProtocolError
 from ydoc_exec.ids import CellId, RoomId, RunId
 from ydoc_exec.kernel.run import Run
 from ydoc_exec.kernel.run_target import Ended, RunOutput
+from ydoc_exec.notebook.cell_results import CellResults
 from ydoc_exec.notebook.edits import Edit, replacements
 from ydoc_exec.notebook.notebook import Displays, Notebook
 from ydoc_exec.notebook.payload import NextInput
+from ydoc_exec.notebook.returned_cells import ReturnedCells
 from ydoc_exec.origin import FromKernel, FromServer
 from ydoc_exec.room.room import Room, guarded
 
@@ -43,6 +46,9 @@ class NotebookTarget:
     document was closed, and what is displayed under an id is still known when it is opened again. While a run
     is under way the document is held open; what comes at another time opens it.
 
+    What it writes it also remembers, for cells that clients remove and bring back: their own copies of what
+    it wrote are old by then. While the document is closed only the cells that run are remembered.
+
     Args:
         reopen: start opening the document, which ends in ``attach`` or ``unreachable``. Returns at once.
     """
@@ -55,6 +61,8 @@ class NotebookTarget:
         self._ran: set[str] = set()
         self._owners: dict[CellId, RunId] = {}
         self._displays: Displays = {}
+        self._results = CellResults()
+        self._returned: ReturnedCells | None = None
         self._later: list[Callable[[Place], None]] = []
         self._out_of_reach = False
 
@@ -63,6 +71,7 @@ class NotebookTarget:
     def attach(self, place: Place) -> None:
         """The document is open: what came while it was not is written now."""
         self._place = place
+        self._returned = ReturnedCells(place.notebook, self._results)
         self._out_of_reach = False
         with place.room.writing(FromServer()):
             place.notebook.restore_displays(self._displays)
@@ -82,8 +91,31 @@ class NotebookTarget:
     def detach(self) -> None:
         """The document is being closed: nothing more is written into it."""
         if self._place is not None:
+            self.restore()
             self._displays = self._place.notebook.displays()
-            self._place = None
+            self._place = self._returned = None
+            self._results.forget_ended()
+
+    def note(self, events: list[Any]) -> bool:
+        """Take note of what others did to the cells (``ReturnedCells.note``), from inside their observer.
+
+        Whether ``restore`` is to be called, soon.
+        """
+        return self._returned is not None and self._returned.note(events)
+
+    def restore(self) -> None:
+        """Give cells that a client has brought back what they had to show, and let what it changed be so.
+
+        Everything else that writes here does this first, so that it finds the cells as they should be.
+        """
+        place, returned = self._place, self._returned
+        if place is None or returned is None or not returned.waiting:
+            return
+        try:
+            with guarded("cells that came back are left as they are"), place.room.writing(FromKernel()):
+                self._ran.update(returned.restore())
+        except ProtocolError:
+            logger.exception("What %s had to show is lost", self.room_id)
 
     def unreachable(self) -> None:
         """The document could not be opened, so what there is for it is lost, until somebody opens it."""
@@ -104,9 +136,11 @@ class NotebookTarget:
     def queued(self, runs: Sequence[Run]) -> None:
         place = self._place
         assert place is not None, "runs are queued while the document is open"
+        self.restore()
         with place.room.writing(FromKernel()):
             for run in runs:
                 place.notebook.begin(run.cell)
+                self._results.begin(run.cell)
                 place.notebook.set_run(run.cell, run.entry())
         for run in runs:
             self._owners[run.cell] = run.id
@@ -129,7 +163,7 @@ class NotebookTarget:
                     if self.owns(output.run):
                         self._write(place, output.run, output.edits)
                     else:
-                        place.notebook.apply(output.run.cell, replacements(output.edits))
+                        self._apply(place, output.run, replacements(output.edits))
 
         self._when_open(write)
 
@@ -142,6 +176,7 @@ class NotebookTarget:
                     count = run.outcome.execution_count if run.outcome is not None else None
                     self._write(place, run, item.edits)
                     place.notebook.finish(run.cell, count)
+                    self._results.finish(run.cell, count)
                     place.notebook.set_run(run.cell, run.entry())
                 for item in ended:
                     if item.next_input is not None:
@@ -172,6 +207,7 @@ class NotebookTarget:
 
     def _when_open(self, write: Callable[[Place], None]) -> None:
         if self._place is not None:
+            self.restore()
             write(self._place)
         elif not self._out_of_reach:
             self._later.append(write)
@@ -179,10 +215,15 @@ class NotebookTarget:
 
     def _write(self, place: Place, run: Run, edits: Sequence[Edit]) -> None:
         if edits:
-            place.notebook.apply(run.cell, edits)
+            self._apply(place, run, edits)
             self._ran.add(run.cell)
         if run.timings:
             place.notebook.set_timings(run.cell, run.timings)
+            self._results.set_timings(run.cell, run.timings)
+
+    def _apply(self, place: Place, run: Run, edits: Sequence[Edit]) -> None:
+        place.notebook.apply(run.cell, edits)
+        self._results.apply(run.cell, edits)
 
     def _set_next_input(self, place: Place, run: Run, next_input: NextInput) -> None:
         """As JupyterLab does, but what somebody has typed since the cell was sent is not replaced."""

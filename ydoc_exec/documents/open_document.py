@@ -345,8 +345,16 @@ class OpenDocument:
     def _note_change(self, target: str, event: Any) -> None:
         if target != "state":
             self.mirror.changed()
+        if target == "cells" and self.target is not None and self.target.note(event):
+            assert self._tasks is not None, "the document is not open"
+            self._tasks.start_soon(self._restore)
 
     # Private: the rest
+
+    async def _restore(self) -> None:
+        """A task of its own, which is the next one: an observer may not write."""
+        assert self.target is not None
+        self.target.restore()
 
     def _compact_log(self) -> None:
         if self._logged <= max(self._settings.log_compact_bytes, self._snapshot_bytes):

@@ -51,7 +51,7 @@ class ReplaceDisplay:
 class ReplaceLast:
     """The last ``count`` outputs of the cell go, or all if there are fewer, and these come instead.
 
-    It comes from ``OutputLimit`` only: a kernel has no message for it.
+    It comes from ``OutputLimit`` and ``Notebook.restore``: a kernel has no message for it.
     """
 
     count: int

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import Any, Literal
 
 from jupyter_ydoc import YNotebook
@@ -23,6 +24,7 @@ from typing_extensions import assert_never
 
 from ydoc_exec.errors import CellNotFound
 from ydoc_exec.ids import CellId
+from ydoc_exec.notebook.cell_results import CellResult
 from ydoc_exec.notebook.cell_view import CellView
 from ydoc_exec.notebook.edits import (
     AppendOutput,
@@ -32,11 +34,15 @@ from ydoc_exec.notebook.edits import (
     ReplaceDisplay,
     ReplaceLast,
 )
-from ydoc_exec.notebook.output_change import OutputChange
+from ydoc_exec.notebook.output_change import OutputChange, plain_output
 from ydoc_exec.notebook.shareable import shareable, shareable_text
 
 Displays = dict[CellId, tuple[tuple[str | None, ...], str]]
 """For each cell that displays something under an id: the ids of its outputs, and a digest of these."""
+
+_RESULT = frozenset({"outputs", "execution_count"})
+"""The keys of a cell that say what came of running it."""
+
 
 class Notebook:
     """A notebook that is being run.
@@ -235,6 +241,71 @@ class Notebook:
             else:
                 self._display_ids.pop(changed_id, None)
         return own is not None
+
+    # Cells that come back (``returned_cells.py``)
+
+    def touched(self, events: Sequence[Any]) -> tuple[list[CellId], list[CellId]]:
+        """What events on the cells were about: cells that were inserted, and cells whose outputs or count changed.
+
+        The events are those that ``YNotebook.observe`` gives for ``cells``. To be called inside the observer.
+        """
+        inserted: list[CellId] = []
+        changed: list[CellId] = []
+        for event in events:
+            if not event.path:
+                cells = [cell for part in event.delta for cell in part.get("insert", ())]
+                inserted += [CellId(str(cell.get("id"))) for cell in cells if isinstance(cell, Map)]
+                continue
+            cell, key = self._cells[event.path[0]], event.path[1:2]
+            keys = getattr(event, "keys", ())  # only events of a map have them
+            if isinstance(cell, Map) and (key == ["outputs"] or (not key and not _RESULT.isdisjoint(keys))):
+                changed.append(CellId(str(cell.get("id"))))
+        return inserted, changed
+
+    def has(self, cell_id: CellId) -> bool:
+        """Whether there is such a cell, of whatever type."""
+        return self._find(cell_id) is not None
+
+    def result(self, cell_id: CellId) -> CellResult | None:
+        """What the cell shows of its execution, without display ids; None if it is gone or not a code cell."""
+        cell = self._find_code(cell_id)
+        if cell is None:
+            return None
+        outputs = cell.get("outputs")
+        return CellResult(
+            outputs=tuple(
+                AppendOutput(plain_output(output))
+                for output in (outputs if isinstance(outputs, Array) else ())
+                if isinstance(output, (Map, dict))
+            ),
+            execution_count=cell.get("execution_count"),
+            running=cell.get("execution_state", "idle") == "running",
+        )
+
+    def restore(self, cell_id: CellId, result: CellResult) -> bool:
+        """Make the cell show this result of a run by somebody who may, and trust it.
+
+        If the outputs are not known, only its state is written. ``False`` if it is gone or not a code cell.
+        """
+        cell = self._find_code(cell_id)
+        if cell is None:
+            return False
+        if result.outputs is not None:
+            old = _whole_numbers(self._outputs(cell).to_py())
+            new = _whole_numbers([output.output for output in result.outputs])
+            same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(old, new, strict=False)))
+            if same < max(len(old), len(new)):
+                self.apply(cell_id, [ReplaceLast(len(old) - same, result.outputs[same:])])
+            display_ids = tuple(output.display_id for output in result.outputs)
+            if any(display_ids):
+                self.restore_displays({cell_id: (display_ids, _digest(self._outputs(cell)))})
+            if "execution_count" not in cell or cell["execution_count"] != result.execution_count:
+                cell["execution_count"] = result.execution_count
+            metadata = _metadata(cell)
+            _put(metadata, "execution", dict(result.timings) or None)
+            _put(metadata, "trusted", True)
+        _put(cell, "execution_state", "running" if result.running else "idle")
+        return True
 
     # Live state
 

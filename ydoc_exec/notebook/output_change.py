@@ -111,7 +111,7 @@ class OutputChange:
             if own_id != display_id:
                 continue
             if position < self._kept:
-                old = _plain(self._outputs[position])
+                old = plain_output(self._outputs[position])
                 if {"data": old.get("data"), "metadata": old.get("metadata")} == new:
                     continue
                 self._take_over(position)
@@ -164,7 +164,7 @@ class OutputChange:
 
     def _take_over(self, start: int) -> None:
         """Have the outputs from ``start`` on written anew, to change them on the way."""
-        copies = [_plain(self._outputs[position]) for position in range(start, self._kept)]
+        copies = [plain_output(self._outputs[position]) for position in range(start, self._kept)]
         if copies and (self._erase or self._append):
             copies[-1]["text"] = copies[-1]["text"].removesuffix(self._erase) + self._append
             self._erase = self._append = ""
@@ -172,7 +172,7 @@ class OutputChange:
         self._kept = start
 
 
-def _plain(output: Any) -> dict[str, Any]:
+def plain_output(output: Any) -> dict[str, Any]:
     """The output as nbformat has it. Old clients wrote plain objects and lists of lines."""
     plain: dict[str, Any] = dict((output.to_py() if isinstance(output, Map) else output) or {})
     if plain.get("output_type") == "stream" and not isinstance(plain.get("text"), str):
