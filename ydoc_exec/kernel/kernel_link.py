@@ -49,6 +49,9 @@ FLOOD_PAUSE = 0.005
 """When more than ``FLOOD`` messages came in the last ``FLOOD_WINDOW`` seconds, they are read together after each
 ``FLOOD_PAUSE``: waking up for one message costs more than reading it."""
 
+LARGE_PAUSE = 1.0
+"""Seconds in which of large pieces of text that come without a pause one at least is read."""
+
 LONGEST_READ = 0.01
 """Seconds after which reading what a kernel has said lets others have their turn."""
 
@@ -144,7 +147,7 @@ class KernelLink:
         async def read(channel: Channel, socket: zmq.asyncio.Socket) -> None:
             waiting: zmq.Socket[bytes] = zmq.Socket.shadow(socket.underlying)
             began, heard_since = perf_counter(), 0
-            large = LargeText(client.session.unpack, skip)
+            large, large_due = LargeText(client.session.unpack, skip), 0.0
             while True:
                 await socket.poll()
                 now = perf_counter()
@@ -154,8 +157,8 @@ class KernelLink:
                     try:
                         frames = waiting.recv_multipart(zmq.NOBLOCK)
                     except zmq.Again:
-                        for parts in large.rest():
-                            take(channel, parts)
+                        for due in large.rest():
+                            take(channel, due)
                         break
                     heard_since += 1
                     try:
@@ -164,6 +167,11 @@ class KernelLink:
                         parts = frames  # it is no message, as who takes it will say
                     for due in large.before(parts):
                         take(channel, due)
+                    if perf_counter() > large_due:
+                        # It never ends, and somebody looks on.
+                        for due in large.rest():
+                            take(channel, due)
+                        large_due = perf_counter() + LARGE_PAUSE
                 await sleep(FLOOD_PAUSE if heard_since > FLOOD else 0)
 
         try:
