@@ -93,6 +93,6 @@ messages: st.SearchStrategy[Message] = st.one_of(
 )
 
 much: st.SearchStrategy[Message] = st.builds(
-    lambda text, times, name: stream(text * times, name), texts, st.integers(1, 200), names
+    lambda text, times, name: stream(text * times, name), texts, st.integers(1, 2000), names
 )
 """A lot of text at once."""

@@ -44,7 +44,7 @@ from ydoc_exec.notebook.edits import (
     ReplaceLast,
 )
 from ydoc_exec.notebook.notebook import Notebook
-from ydoc_exec.notebook.output_limit import OutputLimit
+from ydoc_exec.notebook.output_limit import SMALLEST_LIMIT, OutputLimit
 from ydoc_exec.notebook.output_reducer import OutputReducer
 from ydoc_exec.origin import FromKernel
 
@@ -391,14 +391,18 @@ def test_any_edits(tabs: LiveTabs, transactions: list[tuple[list[Edit], bool]]) 
 
 
 _steps_with_much = st.one_of(
-    _steps, st.tuples(st.just("feed"), st.sampled_from([A, A, B]), much), st.just(("flush", A))
+    _steps,
+    st.tuples(st.just("feed"), st.sampled_from([A, A, B]), much),
+    st.tuples(st.just("feed"), st.just(A), much),
+    st.just(("flush", A)),
+    st.just(("flush", A)),
 )
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(steps=st.lists(_steps_with_much, max_size=40))
+@given(steps=st.lists(_steps_with_much, min_size=10, max_size=40))
 def test_any_runs_cut_anywhere(tabs: LiveTabs, steps: list[tuple[Any, ...]]) -> None:
-    play(Scene(tabs, limit=1024), steps)
+    play(Scene(tabs, limit=SMALLEST_LIMIT), steps)
 
 
 def play(scene: Scene, steps: list[tuple[Any, ...]]) -> None:

@@ -39,7 +39,7 @@ from ydoc_exec.notebook.edits import (
     ReplaceLast,
 )
 from ydoc_exec.notebook.notebook import Notebook
-from ydoc_exec.notebook.output_limit import OutputLimit
+from ydoc_exec.notebook.output_limit import SMALLEST_LIMIT, OutputLimit
 from ydoc_exec.notebook.output_reducer import OutputReducer
 from ydoc_exec.origin import FromKernel
 
@@ -381,7 +381,7 @@ def cut_text(outputs: Array[Any]) -> None:
 def test_whatever_clients_do_to_outputs_that_are_cut_nothing_raises(
     steps: list[Message | Callable[[Array[Any]], None]],
 ) -> None:
-    written, reducer, limit = Written(), OutputReducer(), OutputLimit(1024)
+    written, reducer, limit = Written(), OutputReducer(), OutputLimit(SMALLEST_LIMIT)
     for step in steps:
         if callable(step):
             with written.document.ydoc.transaction(origin="a client"):

@@ -202,6 +202,14 @@ def test_one_long_text(pieces: int) -> None:
         assert MB // 2 - 21_000 < len(part) <= MB // 2
 
 
+def test_little_and_much_in_turns() -> None:
+    run = Run(MB)
+    flood, little = stream(lines(MANY)), stream("little\n")
+    run.play([flood, FLUSH, little, FLUSH, flood, FLUSH, little, FLUSH, little])
+    head, cut, tail = run.parts
+    assert cut == left_out(run.all.outputs, head, tail)
+
+
 def test_line_by_line_it_is_the_same_as_at_once() -> None:
     text = lines(10_000)
     one, other = Run(MB // 16), Run(MB // 16)
@@ -225,11 +233,12 @@ def test_a_long_line_is_cut_anywhere_but_in_a_character() -> None:
 def test_while_the_run_goes_on_the_last_lines_follow() -> None:
     run = Run(MB)
     text = ""
+    kinds: list[type[Edit]] = []
     for number in range(300):
         piece = lines(1000, f"flush {number}")
         run.reducer.feed(stream(piece))
         text += piece
-        run.flush()
+        kinds += [type(edit) for edit in run.flush()]
         if len(text) < MB:
             assert run.shown.outputs == [stream_output(text)]
             continue
@@ -238,6 +247,8 @@ def test_while_the_run_goes_on_the_last_lines_follow() -> None:
         left_out = len(text) - len(head["text"]) - len(tail["text"])
         assert cut <= left_out <= 1.25 * cut
         assert 10_000 < len(tail["text"]) < 40_000
+    # The tail moves within its output; the notice is new whenever a quarter more is cut.
+    assert len(kinds) - 20 < kinds.count(EditTail)
     run.end()
     [head], cut, [tail] = run.parts
     assert cut == len(text) - len(head["text"]) - len(tail["text"])
@@ -390,21 +401,22 @@ def test_erasing_before_anything_was_forgotten() -> None:
 
 def test_a_large_display_is_not_written_again_and_again() -> None:
     run = Run(MB)
-    run.reducer.feed(stream(lines(MANY)))
-    run.flush()
-    run.reducer.feed(display("a" * MB))
-    run.flush()
-    assert run.parts[2] == [display_output("a" * MB)]
+    large = display_output("a" * (MB // 4))
+    for msg in (stream(lines(MANY)), display("0%", "x"), display("a" * (MB // 4))):
+        run.reducer.feed(msg)
+        run.flush()
+    assert run.parts[2] == [large]
     written = 0
-    for _ in range(100):
-        run.reducer.feed(stream(lines(100)))
-        for edit in run.flush():
-            assert isinstance(edit, EditTail | AppendOutput | ReplaceLast)
-            if isinstance(edit, ReplaceLast):
-                written += size([one.output for one in edit.outputs])
+    for number in range(100):
+        run.reducer.feed(stream(f"{number}\n"))
+        run.reducer.feed(update(f"{number}%", "x"))
+        edits = run.flush()
+        written += sum(
+            size([one.output for one in edit.outputs]) for edit in edits if isinstance(edit, ReplaceLast)
+        )
     assert 0 < written < MB // 4
     run.end()
-    assert run.parts[2][0] == display_output("a" * MB)
+    assert run.parts[2][1:] == [display_output("99%", updated=True), large, run.all.outputs[-1]]
 
 
 def test_while_the_run_goes_on_few_outputs_are_written_again_and_again() -> None:
@@ -464,6 +476,24 @@ def test_output_after_the_end_has_room_of_its_own() -> None:
     assert run.limit.last() == []
 
 
+def test_what_nobody_reads_is_cut_too() -> None:
+    limit, shown = OutputLimit(MB), Shown()
+    assert not limit.skip(MB)
+    shown.apply(limit.pass_on([AppendOutput(stream_output(lines(MANY) + "the last line"))]))
+    assert limit.skip(5 * MB)
+    shown.apply(limit.pass_on([EditTail("stdout", "last line", "end")]))
+    head, notice, tail = shown.outputs
+    assert tail == stream_output("end")
+    shown.apply(limit.pass_on([AppendOutput(display_output("a"))]))
+    assert limit.skip(MB)
+    shown.apply(limit.pass_on([AppendOutput(stream_output("b"))]))
+    shown.apply(limit.last())
+    head, notice, tail = shown.outputs
+    assert tail == stream_output("b")
+    everything = size([stream_output(lines(MANY) + "the end"), display_output("a"), tail]) + 6 * MB
+    assert meta(notice)["ydoc_exec"]["cut_bytes"] == everything - size([head, tail])
+
+
 def test_the_notice_is_for_people_and_valid() -> None:
     run = Run(20 * MB)
     run.play([stream(lines(4_000_000))])
@@ -499,7 +529,7 @@ _growing: st.SearchStrategy[Message] = st.one_of(
 )
 """Messages that add to the outputs and do nothing else."""
 
-_limits = st.integers(SMALLEST_LIMIT, 4 * SMALLEST_LIMIT)
+_limits = st.integers(SMALLEST_LIMIT, 2 * SMALLEST_LIMIT)
 
 
 def begins_with(outputs: list[Output], head: list[Output]) -> bool:
@@ -540,7 +570,7 @@ def most(limit: int, outputs: list[Output]) -> int:
 @settings(max_examples=300, deadline=None)
 @given(
     limit=_limits,
-    steps=st.lists(st.one_of(st.just(FLUSH), _growing, _growing), min_size=10, max_size=40),
+    steps=st.lists(st.one_of(st.just(FLUSH), _growing, _growing), min_size=15, max_size=40),
     others=st.sets(st.integers(0, 40)),
 )
 def test_output_that_only_grows(limit: int, steps: list[Message | None], others: set[int]) -> None:
@@ -581,7 +611,7 @@ def test_output_that_only_grows(limit: int, steps: list[Message | None], others:
 @given(
     limit=_limits,
     steps=st.lists(
-        st.one_of(st.just(FLUSH), st.just(FLUSH), _growing, _growing, _growing, much, messages),
+        st.one_of(st.just(FLUSH), st.just(FLUSH), _growing, _growing, much, much, messages),
         min_size=15,
         max_size=40,
     ),

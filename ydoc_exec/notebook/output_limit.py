@@ -21,7 +21,7 @@ from ydoc_exec.notebook.edits import (
 )
 from ydoc_exec.notebook.output_tail import OUTPUT_SIZE, OutputTail, fitting, output_size, text_size
 
-SMALLEST_LIMIT = 8 * OUTPUT_SIZE
+SMALLEST_LIMIT = 16 * OUTPUT_SIZE
 """Below this there is no room for a head, a tail and what outputs count beside their text."""
 
 _SHOWN = 16 * 1024  # so many bytes of the tail are written while it moves

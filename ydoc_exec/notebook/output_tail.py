@@ -118,15 +118,17 @@ class OutputTail:
         return bool(found)
 
     def skip(self, size: int) -> None:
-        """Lose all there is, and ``size`` bytes more. A stream at the end stays, without text."""
+        """Lose all there is, and ``size`` bytes of text more. A stream at the end stays, without what it had."""
         last = self._outputs[-1] if self._outputs else None
         self.lost += self.size + size
         self.size = 0
         self._outputs.clear()
         self._by_id.clear()
         if isinstance(last, _Stream):
-            self._add(_Stream(last.name, last.joined))
-            self.lost -= self.size
+            stream = _Stream(last.name, last.joined)
+            stream.lost = last.lost + last.text_size + size
+            self._add(stream)
+            self.lost -= stream.size
 
     def trim(self) -> None:
         """Keep no more than the last from now on."""
