@@ -300,6 +300,47 @@ def test_a_removed_cell_that_comes_back_while_it_runs(tabs: LiveTabs, document_w
     assert scene.cell(A) == ("a()", [stream_output("123")], 8, "idle")
 
 
+@in_both_ways
+def test_a_cell_that_is_moved_while_output_is_on_its_way(tabs: LiveTabs, document_wide: bool) -> None:
+    """The tab copies what it has, which is not all there is."""
+    scene = Scene(tabs, document_wide)
+    scene.begin(A)
+    scene.say(A, stream("1"))
+    moved = tabs.act("acting", "move", A, 1)
+    assert moved is not None
+    scene.say(A, stream("2"))
+    scene.say(A, display("3"))
+    scene.change(FromClient(1), lambda: scene.document.ydoc.apply_update(moved))
+    scene.say(A, stream("4"))
+    everything = [stream_output("12"), display_output("3"), stream_output("4")]
+    assert list(scene.cells()) == [B, A]
+    assert scene.cell(A) == ("a()", everything, None, "running")
+    scene.finish(A)
+    assert scene.cell(A) == ("a()", everything, 8, "idle")
+
+
+@in_both_ways
+def test_outputs_cleared_after_a_move_stay_away(tabs: LiveTabs, document_wide: bool) -> None:
+    scene = Scene(tabs, document_wide)
+    scene.run(A, "one")
+    scene.act("move", A, 1)
+    scene.act("clear", A)
+    scene.act("undo")
+    assert list(scene.cells()) == [A, B]
+    assert scene.cell(A) == ("a()", [], None, "idle")
+
+
+@in_both_ways
+def test_changing_the_type_there_and_back_empties_a_cell(tabs: LiveTabs, document_wide: bool) -> None:
+    scene = Scene(tabs, document_wide)
+    scene.run(A, "one")
+    scene.act("setType", A, "markdown")
+    scene.act("setType", A, "code")
+    assert scene.cell(A) == ("a()", [], None, "idle")
+    scene.act("move", A, 1)
+    assert scene.cell(A) == ("a()", [], None, "idle")
+
+
 _cells = st.integers(0, 4)
 _acts = st.one_of(
     st.tuples(st.sampled_from(["run", "begin", "say", "finish"]), _cells),

@@ -411,7 +411,7 @@ class Notebook:
 def _metadata(cell: Map[Any]) -> Map[Any]:
     metadata = cell.get("metadata")
     if not isinstance(metadata, Map):
-        cell["metadata"] = Map(metadata or {})
+        cell["metadata"] = Map(metadata if isinstance(metadata, dict) else {})
         metadata = cell["metadata"]
     return metadata
 

@@ -1,0 +1,156 @@
+"""Cells that clients of a room bring back or move while the server writes into them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from pycrdt import UndoManager
+
+from tests.documents.conftest import ROOM, Site, Tab, ab
+from tests.documents.test_late_output import a_run, printed, run_to_its_end, said, show, shown, target_of
+from tests.room.waiting import until
+from ydoc_exec.documents.open_document import OpenDocument
+from ydoc_exec.execution.run_state import Outcome, RunState
+from ydoc_exec.kernel.run import Run
+from ydoc_exec.kernel.run_target import Ended
+from ydoc_exec.notebook.edits import Edit, EditTail
+
+pytestmark = pytest.mark.anyio
+
+
+class User(Tab):
+    """A tab whose user removes and moves cells, and undoes that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.history = UndoManager(scopes=[self.notebook.ycells], capture_timeout_millis=0)
+        self.history.include_origin("user")
+
+    def cell(self, cell_id: str = "cell-a") -> dict[str, Any]:
+        """What the tab has of it; nothing if it is not there."""
+        for cell in self.notebook.ycells:
+            if cell["id"] == cell_id:
+                found: dict[str, Any] = cell.to_py()
+                return found
+        return {}
+
+    def remove(self, cell_id: str = "cell-a") -> None:
+        with self.doc.transaction(origin="user"):
+            del self.notebook.ycells[self.ids.index(cell_id)]
+
+    def move(self, cell_id: str = "cell-a", **other: Any) -> None:
+        """To the end, as JupyterLab does it: a copy, which says nothing of its state."""
+        copy = {**self.cell(cell_id), **other}
+        with self.doc.transaction(origin="user"):
+            del self.notebook.ycells[self.ids.index(cell_id)]
+            ycell = self.notebook.create_ycell(copy)
+            self.notebook.ycells.append(ycell)
+            del ycell["execution_state"]
+
+
+def prints(text: str) -> EditTail:
+    return EditTail("stdout", "", text)
+
+
+def stream(text: str) -> dict[str, Any]:
+    return {"output_type": "stream", "name": "stdout", "text": text}
+
+
+@asynccontextmanager
+async def visited(site: Site) -> AsyncIterator[tuple[OpenDocument, User]]:
+    site.write(ab())
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        user = User()
+        await user.come_to(document)
+        yield document, user
+        user.leave()
+
+
+def end(document: OpenDocument, run: Run, *edits: Edit, count: int = 1) -> None:
+    run.outcome = Outcome(RunState.OK, execution_count=count)
+    target_of(document).ended([Ended(run, edits)])
+
+
+async def test_a_removed_cell_that_is_brought_back(site: Site) -> None:
+    async with visited(site) as (document, user):
+        run = a_run("one")
+        target = target_of(document)
+        target.queued([run])
+        said(target, run, prints("1"), show("2"))
+        await until(lambda: len(user.cell()["outputs"]) == 2)
+        user.remove()
+        await user.flush()
+        await until(lambda: document.cell_ids() == ["cell-b"])
+        end(document, run, prints("3"))
+        user.history.undo()
+        await user.flush()
+        await until(lambda: user.cell()["execution_count"] == 1)
+        assert user.cell()["outputs"] == [stream("1"), shown("2"), stream("3")]
+        assert user.cell()["execution_state"] == "idle"
+        await until(lambda: printed(site) == "13")
+
+
+async def test_a_cell_that_ran_again_and_whose_move_is_undone(site: Site) -> None:
+    async with visited(site) as (document, user):
+        target = target_of(document)
+        run_to_its_end(target, a_run("one"), prints("one"))
+        await until(lambda: user.cell()["outputs"] == [stream("one")])
+        user.move()
+        await user.flush()
+        await until(lambda: document.cell_ids() == ["cell-b", "cell-a"])
+        run_to_its_end(target, a_run("two"), prints("two"))
+        await until(lambda: user.cell()["outputs"] == [stream("two")])
+        user.history.undo()
+        assert user.cell()["outputs"] != [stream("two")]
+        await user.flush()
+        await until(lambda: user.cell()["outputs"] == [stream("two")])
+        assert user.ids == ["cell-a", "cell-b"]
+
+
+async def test_a_cell_that_is_moved_while_output_is_being_written(site: Site) -> None:
+    async with visited(site) as (document, user):
+        run = a_run("one")
+        target = target_of(document)
+        target.queued([run])
+        target.started(run)
+        said(target, run, prints("1"))
+        await until(lambda: user.cell()["outputs"] == [stream("1")])
+        user.move()
+        said(target, run, prints("2"), show("3"))  # it is not there yet that the cell was moved
+        await user.flush()
+        await until(lambda: document.cell_ids() == ["cell-b", "cell-a"])
+        said(target, run, prints("4"))
+        await until(lambda: len(user.cell()["outputs"]) == 3)
+        assert user.cell()["outputs"] == [stream("12"), shown("3"), stream("4")]
+        assert user.cell()["execution_state"] == "running"
+        assert user.cell()["metadata"] == {"trusted": True}
+        assert document.notebook is not None
+        assert document.notebook.run(run.cell) == run.entry()
+        end(document, run, prints("5"))
+        await until(lambda: user.cell()["execution_count"] == 1)
+        assert user.cell()["outputs"][-1] == stream("45")
+        await until(lambda: printed(site, 1) == "1245")
+
+
+async def test_it_is_known_no_more_when_the_document_was_closed(site: Site) -> None:
+    """What is in the file by then may be somebody else's."""
+    site.write(ab())
+    async with site.serving() as life:
+        async with life.documents.open(ROOM) as document:
+            target = target_of(document)
+            run_to_its_end(target, a_run("one"), prints("one"))
+        await life.closed()
+        async with life.documents.open(ROOM) as document:
+            assert target_of(document) is target
+            user = User()
+            await user.come_to(document)
+            user.move(outputs=[stream("changed")])
+            await user.flush()
+            await until(lambda: document.cell_ids() == ["cell-b", "cell-a"])
+            run_to_its_end(target, a_run("two", "cell-b"), prints("two"))
+            await until(lambda: user.cell("cell-b")["outputs"] == [stream("two")])
+            assert user.cell()["outputs"] == [stream("changed")]
+            user.leave()
