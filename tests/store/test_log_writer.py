@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
@@ -50,6 +50,7 @@ class ScriptedLog:
         self.gate: Event | None = None
         self.entered = Event()
         self.failed = 0
+        self.asked = 0
 
     async def _do(self, call: object) -> None:
         self.entered.set()
@@ -76,6 +77,9 @@ class ScriptedLog:
         return await self.memory.read(room)
 
     async def lineage(self, room: RoomId) -> Lineage | None:
+        self.asked += 1
+        if self.error is not None:
+            raise self.error
         return await self.memory.lineage(room)
 
     async def size(self, room: RoomId) -> int:
@@ -299,12 +303,13 @@ async def test_too_much_waits() -> None:
         await writer.flush()
         log.error = FULL
         writer.put(A, b"2" * 60)
+        writer.put(A, b"3" * 60)
         writer.put(B, b"2" * 30)
         with pytest.raises(UpdateLogError):
             await writer.flush()
         assert writer.broken == set()
         writer.put(B, b"3" * 20)
-        assert writer.broken == {A}
+        assert writer.broken == {A}, "the largest and 110 bytes"
         writer.put(A, b"4")
         writer.compact(A, b"ignored")
         writer.set_base(A, "ignored: the log lacks what came before")
@@ -314,27 +319,186 @@ async def test_too_much_waits() -> None:
         assert await log.read(A) == History(L, [b"s", b"1"], None)
         assert await log.read(B) == History(L, [b"s", b"1", b"2" * 30, b"3" * 20], None)
 
-        writer.begin(A, L, b"s124", "base")
+        writer.begin(A, L, b"s1234", "base")
         writer.put(A, b"5")
         await writer.flush()
         assert writer.broken == set()
-        assert await log.read(A) == History(L, [b"s124", b"5"], "base")
+        assert await log.read(A) == History(L, [b"s1234", b"5"], "base")
 
 
 async def test_too_much_waits_for_a_log_that_is_only_slow() -> None:
-    async with ScriptedLog() as log, running(log, 0.01, limit_bytes=100) as (writer, degraded):
+    async with ScriptedLog() as log, running(log, 0.0, limit_bytes=100) as (writer, degraded):
         writer.begin(A, Lineage("old"), b"old", None)
         await writer.flush()
+        log.gate, log.entered = Event(), Event()
         writer.begin(A, L, b"s", None)
+        await log.entered.wait()
         writer.put(A, b"1" * 101)
+        writer.put(A, b"2" * 100)
+        assert writer.broken == set()
+        writer.put(A, b"3")
         assert writer.broken == {A}
-        error = await degraded.next()
-        assert degraded.said[0] is not None
-        assert "json:notebook:a" in str(degraded.said[0])
-        while error is not None:
-            error = await degraded.next()
-        assert len(degraded.said) == 2
+        log.gate.set()
+        while (error := await degraded.next()) is not None:
+            assert "json:notebook:a" in str(error)
+        assert [error is None for error in degraded.said] == [False, True]
         assert await log.read(A) == History(L, [b"s"], None), "not the history before it"
+
+
+async def test_a_beginning_that_waits_is_kept() -> None:
+    """Also when what came behind it is given up: without it the log would have the history before it."""
+    async with ScriptedLog() as log, running(log, limit_bytes=100) as (writer, degraded):
+        writer.begin(A, Lineage("old"), b"old", None)
+        await writer.flush()
+        log.error = FULL
+        writer.begin(A, L, b"s", None)
+        with pytest.raises(UpdateLogError):
+            await writer.flush()
+        for _ in range(3):
+            writer.put(A, b"1" * 60)
+        assert writer.broken == {A}
+        log.error = None
+        await writer.flush()
+        assert degraded.said == [FULL, None]
+        assert await log.read(A) == History(L, [b"s"], None)
+
+
+async def test_one_update_of_any_size_is_taken() -> None:
+    async with ScriptedLog() as log, running(log, 0.0, limit_bytes=100) as (writer, degraded):
+        writer.begin(A, L, b"s", None)
+        await writer.flush()
+        writer.put(A, b"1" * 10_000)
+        assert writer.broken == set()
+        await writer.flush()
+        assert degraded.said == []
+        assert await log.read(A) == History(L, [b"s", b"1" * 10_000], None)
+
+
+async def test_one_update_of_any_size_waits_for_a_log_that_fails() -> None:
+    """And so do others behind it, as many as would wait without it."""
+    async with ScriptedLog() as log, running(log, limit_bytes=100) as (writer, degraded):
+        writer.begin(A, L, b"s", None)
+        await writer.flush()
+        log.error = FULL
+        writer.put(A, b"1" * 10_000)
+        with pytest.raises(UpdateLogError):
+            await writer.flush()
+        for _ in range(10):
+            writer.put(A, b"2" * 10)
+        with pytest.raises(UpdateLogError):
+            await writer.flush()
+        assert writer.broken == set()
+        log.error = None
+        await writer.flush()
+        assert degraded.said == [FULL, None]
+        assert await log.read(A) == History(L, [b"s", b"1" * 10_000, *[b"2" * 10] * 10], None)
+
+
+async def test_a_burst_behind_a_large_update_that_is_being_written() -> None:
+    """What the log is just taking does not count, and of what is behind it not the largest."""
+    async with ScriptedLog() as log, running(log, 0.0, limit_bytes=100) as (writer, degraded):
+        writer.begin(A, L, b"s", None)
+        await writer.flush()
+        log.gate, log.entered = Event(), Event()
+        updates = [b"1" * 10_000, *[b"2" * 10] * 5, b"3" * 10_000, *[b"4" * 10] * 5]
+        writer.put(A, updates[0])
+        await log.entered.wait()
+        for update in updates[1:]:
+            writer.put(A, update)
+        assert writer.broken == set()
+        log.gate.set()
+        await writer.flush()
+        assert degraded.said == []
+        assert await log.read(A) == History(L, [b"s", *updates], None)
+
+
+async def test_what_the_log_was_not_asked_to_take_does_not_break_it() -> None:
+    """More than the limit is written without delay."""
+    async with ScriptedLog() as log, running(log, NEVER, limit_bytes=100) as (writer, degraded):
+        writer.begin(A, L, b"s", None)
+        await writer.flush()
+        updates = [b"%d" % i * 10_000 for i in range(5)]
+        log.entered = Event()
+        for update in updates:
+            writer.put(A, update)
+        with fail_after(30):
+            await log.entered.wait()
+        await writer.flush()
+        assert degraded.said == []
+        assert await log.read(A) == History(L, [b"s", *updates], None)
+
+
+async def test_what_was_being_written_counts_when_it_fails() -> None:
+    async with ScriptedLog() as log, running(log, limit_bytes=100) as (writer, degraded):
+        for room in (A, B):
+            writer.begin(room, L, b"s", None)
+        await writer.flush()
+        log.error = FULL
+        writer.put(B, b"1")
+        for i in range(3):
+            writer.put(A, b"%d" % i * 10_000)
+        with pytest.raises(UpdateLogError):
+            await writer.flush()
+        assert writer.broken == {A}
+        log.error = None
+        await writer.flush()
+        assert degraded.said == [FULL, None]
+        assert await log.read(A) == History(L, [b"s"], None)
+        assert await log.read(B) == History(L, [b"s", b"1"], None)
+
+
+async def test_a_broken_room_comes_back_when_nothing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is left whose writing would tell that the log works again, and nobody calls."""
+    monkeypatch.setattr(log_writer, "_FIRST_RETRY", 0.001)
+    async with ScriptedLog() as log, running(log, 0.0, limit_bytes=100) as (writer, degraded):
+        writer.begin(A, L, b"s", None)
+        await writer.flush()
+        log.error = FULL
+        for i in range(3):
+            writer.put(A, b"%d" % i * 60)
+        assert await degraded.next() is FULL
+        for i in range(3):
+            writer.put(A, b"%d" % i * 60)
+        assert writer.broken == {A}
+        with fail_after(30):
+            while log.asked < 3:
+                await checkpoint()
+        assert degraded.said == [FULL], "not before it works"
+        log.error = None
+        assert await degraded.next() is None
+        assert degraded.said == [FULL, None]
+        asked = log.asked
+        writer.begin(A, L, b"again", None)
+        await writer.flush()
+        assert log.asked == asked
+        assert await log.read(A) == History(L, [b"again"], None)
+
+
+async def test_a_room_that_broke_before_anybody_wrote() -> None:
+    async with ScriptedLog() as log:
+        degraded = Degraded()
+        writer = LogWriter(log, 0.0, degraded, 100)
+        for _ in range(3):
+            writer.put(A, b"1" * 60)
+        assert writer.broken == {A}
+        async with create_task_group() as tasks:
+            await tasks.start(writer.run)
+            while await degraded.next() is not None:
+                pass
+            assert [error is None for error in degraded.said] == [False, True]
+            tasks.cancel_scope.cancel()
+
+
+async def test_the_end_of_a_log_that_never_came_back() -> None:
+    """A room that is broken does not hold up the end: nothing of it waits."""
+    with fail_after(30):
+        async with ScriptedLog() as log, running(log, 0.0, limit_bytes=100) as (writer, degraded):
+            log.error = FULL
+            for _ in range(3):
+                writer.put(A, b"1" * 60)
+            assert await degraded.next() is FULL
+            before = monotonic()
+        assert monotonic() - before < 1
 
 
 async def test_a_lost_history_breaks_only_its_room() -> None:
@@ -617,3 +781,93 @@ async def act_and_compare(steps: list[tuple[str, RoomId]]) -> None:
             assert writer.broken == set()
         for room in (A, B):
             assert await log.read(room) == expected.get(room)
+
+
+@settings(max_examples=500)
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from(["put", "put", "put", "put", "compact", "wait", "flush", "fail", "fail"]),
+            st.sampled_from([A, B]),
+            st.sampled_from([1, 10, 40, 500]),
+        ),
+        min_size=5,
+        max_size=60,
+    )
+)
+def test_an_owner_who_begins_anew_when_it_is_said_lacks_nothing(steps: list[tuple[str, RoomId, int]]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(log_writer, "_FIRST_RETRY", 0.0001)
+        patch.setattr(log_writer, "_LAST_RETRY", 0.0001)
+        anyio.run(break_and_recover, steps)
+
+
+async def break_and_recover(steps: list[tuple[str, RoomId, int]]) -> None:
+    """As ``act_and_compare``, with updates of any size and little room, and no call after the last step."""
+    number = 0
+    degraded = Degraded()
+    log = CheckedLog()
+
+    def listen(error: UpdateLogError | None) -> None:
+        degraded(error)
+        if error is None:
+            for room in sorted(writer.broken, key=str):
+                writer.begin(room, L, b"%d" % number, None)
+
+    writer = LogWriter(log, 0.0, listen, limit_bytes=100)
+    async with log, create_task_group() as tasks:
+        await tasks.start(writer.run)
+        for room in (A, B):
+            writer.begin(room, L, b"0", None)
+        for kind, room, size in steps:
+            if kind == "put":
+                number += 1
+                for known in (A, B):
+                    writer.put(known, (b"%d" % number).zfill(size))
+            elif kind == "compact":
+                writer.compact(room, b"%d" % number)
+            elif kind == "wait":
+                await checkpoint()
+            elif kind == "fail":
+                log.failures += 1
+            elif kind == "flush":
+                with suppress(UpdateLogError):
+                    await writer.flush()
+        log.failures = 0
+        while writer.broken or degraded.said[-1:] not in ([], [None]):
+            await degraded.next()
+        await writer.flush()
+        for room in (A, B):
+            history = await log.read(room)
+            assert history is not None
+            assert int(history.updates[-1]) == number
+        said = [error is None for error in degraded.said]
+        assert said == [False, True] * (len(said) // 2), "each is said once, and the last is that it works"
+        tasks.cancel_scope.cancel()
+
+
+async def test_200_megabytes(tmp_path: Path) -> None:
+    """As one update, as the snapshot of a compaction, and as that of a beginning; far above the limit."""
+    async with SqliteUpdateLog(tmp_path / "log.db") as log, running(log, 0.0) as (writer, degraded):
+        large = bytes(200 * 2**20)
+
+        async def read() -> list[bytes]:
+            """With a name in the place of what is too long to be printed."""
+            await writer.flush()
+            history = await log.read(A)
+            assert history is not None
+            return [b"large" if update == large else update for update in history.updates]
+
+        writer.begin(A, L, b"s", None)
+        await writer.flush()
+        writer.put(A, large)
+        writer.put(A, b"1")
+        assert await read() == [b"s", b"large", b"1"]
+        writer.compact(A, large)
+        writer.put(A, b"2")
+        assert await read() == [b"large", b"2"]
+        writer.begin(A, L, large, None)
+        writer.put(A, b"3")
+        assert await read() == [b"large", b"3"]
+        assert degraded.said == []
+        assert writer.broken == set()

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import takewhile
 from time import monotonic
+from typing import TypeVar
 
 from anyio import (
     TASK_STATUS_IGNORED,
@@ -31,7 +32,7 @@ from ydoc_exec.ids import Lineage, RoomId
 from ydoc_exec.store.update_log import HistoryMissing, UpdateLog
 
 LIMIT_BYTES = 64 * 2**20
-"""So many bytes of updates may wait to be written."""
+"""So many bytes of updates may wait behind a log that does not take them, besides the largest of them."""
 
 _FIRST_RETRY = 0.1
 _LAST_RETRY = 5.0
@@ -48,16 +49,22 @@ class LogWriter:
     they were called (later only when the log is slower than that). While the log fails they are kept and
     tried again after 0.1 to 5 seconds.
 
-    A room becomes *broken* when its updates cannot be kept: more than ``limit_bytes`` bytes of updates are
-    waiting and it has the most of them, or the log has no history of it (another program forgot it or began
-    it anew). Its updates are then dropped; what the log has of it stays a beginning of its history. ``begin``
-    makes it whole again. The time to do so is when ``on_degraded(None)`` is called.
+    A room becomes *broken* when its updates cannot be kept: too many are waiting and it has the most of them,
+    or the log has no history of it (another program forgot it or began it anew). Its updates are then
+    dropped; what the log has of it stays a beginning of its history. ``begin`` makes it whole again. The time
+    to do so is when ``on_degraded(None)`` is called.
+
+    Too many are more than ``limit_bytes`` bytes and the largest update: one update of any size is never too
+    much, as its document holds it anyway. Only those count that the log does not take: while it fails, all that
+    wait; while it is written to, those that were put since that began. While it is not being asked, more than
+    the limit are written without delay.
 
     Args:
         log: an open log. It must stay open until ``run`` has ended.
         delay: in seconds.
         on_degraded: called with the error when the log begins to fail or a room became broken, and with
-            ``None`` when everything waiting has been written again. Called from ``run``, never from ``put``.
+            ``None`` when everything waiting has been written again or, if nothing is left to be written, when
+            the log can be read again. Called from ``run``, never from ``put``.
         limit_bytes: see above.
     """
 
@@ -76,8 +83,11 @@ class LogWriter:
         self._limit = limit_bytes
         self._waiting: list[_Step] = []
         self._last_number = 0
+        # Of the updates that count: those with a higher number than what is being written.
+        self._being_written = 0
         self._bytes: Counter[RoomId] = Counter()
         self._total_bytes = 0
+        self._largest_bytes = 0
         self._forgotten: set[RoomId] = set()
         self._flushes: list[_Flush] = []
         self._unsaid: UpdateLogError | None = None
@@ -94,13 +104,13 @@ class LogWriter:
         """Add an update to the room's history. Ignored for a room that is broken or forgotten."""
         if self._is_lost(room):
             return
-        self._add(_Append(room, update))
-        self._bytes[room] += len(update)
-        self._total_bytes += len(update)
-        while self._total_bytes > self._limit:
-            largest = max(self._bytes, key=self._bytes.__getitem__)
-            why = f"more than {self._limit} bytes were waiting, most of them for {largest}"
-            self._break({largest}, UpdateLogError("keep up", why))
+        self._count(self._add(_Append(room, update)))
+        if not self._is_too_much():
+            return
+        if self._hurry is not None and not self._being_written and not self._degraded:
+            self._hurry.set()  # the log has not been asked to take it
+        else:
+            self._break_largest()
 
     def begin(self, room: RoomId, lineage: Lineage, snapshot: bytes, base: str | None) -> None:
         """Replace the room's history by one that starts with ``snapshot``. A broken room is whole again."""
@@ -185,6 +195,7 @@ class LogWriter:
                     self._hurry.set()
         finally:
             self._work = self._hurry = None
+            self._count_behind(0)
             if self._waiting:
                 rooms = sorted({str(step.room) for step in self._waiting})
                 _logger.warning("The update log lacks the last changes of %s.", ", ".join(rooms))
@@ -195,7 +206,7 @@ class LogWriter:
     def _is_lost(self, room: RoomId) -> bool:
         return room in self.broken or room in self._forgotten
 
-    def _add(self, step: _Step, instead_of: Callable[[_Step], bool] | None = None) -> None:
+    def _add(self, step: _StepT, instead_of: Callable[[_Step], bool] | None = None) -> _StepT:
         self._last_number += 1
         step.number = self._last_number
         removed = self._remove(instead_of) if instead_of is not None else []
@@ -205,6 +216,7 @@ class LogWriter:
         self._waiting.append(step)
         if self._work is not None:
             self._work.set()
+        return step
 
     def _remove(self, condition: Callable[[_Step], bool]) -> list[_Step]:
         kept: list[_Step] = []
@@ -213,12 +225,33 @@ class LogWriter:
             (removed if condition(step) else kept).append(step)
         self._waiting = kept
         for step in removed:
-            if isinstance(step, _Append):
+            if isinstance(step, _Append) and step.number > self._being_written:
                 self._total_bytes -= len(step.update)
                 self._bytes[step.room] -= len(step.update)
-                if not self._bytes[step.room]:
-                    del self._bytes[step.room]
         return removed
+
+    def _count(self, step: _Append) -> None:
+        self._total_bytes += len(step.update)
+        self._bytes[step.room] += len(step.update)
+        self._largest_bytes = max(self._largest_bytes, len(step.update))
+
+    def _count_behind(self, number: int) -> None:
+        """Count from now on the updates behind this number."""
+        self._being_written = number
+        self._bytes.clear()
+        self._total_bytes = self._largest_bytes = 0
+        for step in self._waiting:
+            if isinstance(step, _Append) and step.number > number:
+                self._count(step)
+
+    def _is_too_much(self) -> bool:
+        return self._total_bytes > self._limit + self._largest_bytes
+
+    def _break_largest(self) -> None:
+        while self._is_too_much():
+            largest = max(self._bytes, key=self._bytes.__getitem__)
+            why = f"more than {self._limit} bytes were waiting, most of them for {largest}"
+            self._break({largest}, UpdateLogError("keep up", why))
 
     def _break(self, rooms: set[RoomId], error: UpdateLogError) -> None:
         """Give up the updates of these rooms that still wait.
@@ -238,11 +271,11 @@ class LogWriter:
         with scope:
             while True:
                 self._say_broken()
-                if self._waiting:
+                if self._waiting or (self._degraded and not self._stopping):
                     with move_on_after(self._pause()):
                         await self._hurry_event().wait()
                     self._hurry = Event()
-                    await self._write_waiting()
+                    await self._write_or_ask()
                 elif self._stopping:
                     return
                 else:
@@ -256,21 +289,47 @@ class LogWriter:
     def _pause(self) -> float:
         if self._retry:
             return self._retry
-        if self._flushes or self._stopping:
+        if self._flushes or self._stopping or not self._waiting:
             return 0.0  # someone waits, perhaps for a step that took the place of another meanwhile
         return max(0.0, self._waiting[0].time + self._delay - monotonic())
 
-    async def _write_waiting(self) -> None:
-        last = self._waiting[-1].number if self._waiting else 0
+    async def _write_or_ask(self) -> None:
+        failure: UpdateLogError | None = None
+        try:
+            if self._waiting:
+                if not self._degraded:
+                    self._count_behind(self._last_number)
+                await self._write_until(self._last_number)
+            else:
+                # All that failed was given up, so no write would tell whether the log works.
+                await self._ask()
+        except UpdateLogError as error:
+            failure = error
+        finally:
+            self._count_behind(0)
+        if failure is not None:
+            self._fail(failure)
+            return
+        self._retry = 0.0
+        self._say_broken()
+        if self._degraded:
+            self._degraded = False
+            self._say(None)
+
+    async def _ask(self) -> None:
+        for room in list(self.broken)[:1]:
+            await self._log.lineage(room)
+
+    async def _write_until(self, last: int) -> None:
+        """Write the steps up to this number. Raises the first error that is not about single rooms."""
         while self._waiting and self._waiting[0].number <= last:
             group = self._first_group(last)
             try:
                 await self._write(group)
-            except UpdateLogError as error:
-                rooms = error.rooms if isinstance(error, HistoryMissing) else frozenset()
-                if not rooms & {step.room for step in group}:
-                    self._fail(error)
-                    return
+            except HistoryMissing as error:
+                rooms = error.rooms & {step.room for step in group}
+                if not rooms:
+                    raise
                 # The rest of the group goes on without them. A room that was begun anew meanwhile has taken
                 # its steps of this group back and is none of them.
                 self._break({step.room for step in self._waiting if step in group} & rooms, error)
@@ -279,11 +338,6 @@ class LogWriter:
             for flush in self._flushes:
                 if not any(map(flush.covers, self._waiting)):
                     flush.over.set()
-        self._retry = 0.0
-        self._say_broken()
-        if self._degraded:
-            self._degraded = False
-            self._say(None)
 
     def _first_group(self, last: int) -> dict[_Step, None]:
         """The first step and, if it is an update, the updates that follow it."""
@@ -316,6 +370,7 @@ class LogWriter:
         if not self._degraded:
             self._degraded = True
             self._say(error)
+        self._break_largest()
 
     def _fail_flushes(self, steps: Iterable[_Step], error: UpdateLogError) -> None:
         for flush in self._flushes:
@@ -342,6 +397,9 @@ class _Step:
     room: RoomId
     number: int = field(default=0, init=False)
     time: float = field(default_factory=monotonic, init=False)
+
+
+_StepT = TypeVar("_StepT", bound=_Step)
 
 
 @dataclass(eq=False, slots=True)
