@@ -129,6 +129,14 @@ def test_displays_of_other_cells_are_changed_by_one_that_is_not_known() -> None:
     assert results[A].outputs == (show("new", "x"), show("2"), show("new", "x"))
 
 
+def test_a_display_that_went_is_not_taken_for_the_one_that_stayed() -> None:
+    results = CellResults()
+    results.begin(A)
+    results.apply(A, [show("1", "x"), show("2"), show("3", "x"), ReplaceLast(1, (show("4"),))])
+    results.apply(A, [ReplaceDisplay("x", {"text/plain": "new"}, {})])
+    assert results[A].outputs == (show("new", "x"), show("2"), show("4"))
+
+
 def known(results: CellResults, cells: Sequence[CellId]) -> list[CellId]:
     return [cell for cell in cells if results[cell].outputs is not None]
 

@@ -173,7 +173,9 @@ class CellResults:
         if result is None or result.outputs is None:
             return
         is_stream = new.output.get("output_type") == "stream"
-        if is_stream and _ends_with_stream(result.outputs, new.output["name"]):
+        if _size(new.output) > self._largest_result:
+            self._drop(cell_id)  # before it is copied
+        elif is_stream and _ends_with_stream(result.outputs, new.output["name"]):
             self._edit_tail(cell_id, result.outputs, new.output["name"], "", new.output["text"])
         else:
             output = _Output(shareable(new.output), new.display_id)
@@ -184,7 +186,9 @@ class CellResults:
             self._count(cell_id, output.size)
 
     def _edit_tail(self, cell_id: CellId, outputs: list[_Output], name: str, erase: str, append: str) -> None:
-        if _ends_with_stream(outputs, name):
+        if len(append) > self._largest_result:
+            self._drop(cell_id)
+        elif _ends_with_stream(outputs, name):
             self._count(cell_id, outputs[-1].edit_text(erase, append))
         elif append:
             self._append(cell_id, AppendOutput({"output_type": "stream", "name": name, "text": append}))
@@ -203,10 +207,11 @@ class CellResults:
                     self._hide(cell_id, result, output.display_id)
 
     def _replace_display(self, display_id: str, data: dict[str, Any], metadata: dict[str, Any]) -> None:
-        for cell_id in list(self._showing.get(display_id, ())):
+        cell_ids = list(self._showing.get(display_id, ()))
+        new = {"data": shareable(data), "metadata": shareable(metadata)} if cell_ids else {}
+        for cell_id in cell_ids:
             result = self._results[cell_id]
             assert result.outputs is not None
-            new = {"data": shareable(data), "metadata": shareable(metadata)}
             for position in result.positions[display_id]:
                 old = result.outputs[position]
                 result.outputs[position] = _Output({**old.fields, **new}, display_id)

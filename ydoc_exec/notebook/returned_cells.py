@@ -2,7 +2,8 @@
 
 Undoing a removal or a move, or the change of a cell's type, brings a cell back as it was then. JupyterLab moves a
 cell by removing it and inserting a copy of what that tab has (``YNotebook.moveCells`` in ``@jupyter/ydoc``), without
-its state; what was written into the removed one meanwhile is not in the copy.
+its state; what was written into the removed one meanwhile is not in the copy. A code cell that was cut keeps its id
+when it is pasted (``NotebookActions.paste`` in ``@jupyterlab/notebook``).
 """
 
 from __future__ import annotations
@@ -93,7 +94,8 @@ class ReturnedCells:
             return False
         now = self._notebook.result(cell_id)
         if now is None:
-            self._results.note_text(cell_id, self._notebook.has(cell_id))
+            if self._notebook.has(cell_id):
+                self._results.note_text(cell_id, True)
             return False
         known = self._results[cell_id]
         if self._results.is_text(cell_id) and not known.running and now == BLANK:
