@@ -12,8 +12,8 @@ from typing import Any
 from ydoc_exec.notebook.edits import AppendOutput, ReplaceDisplay
 
 OUTPUT_SIZE = 512
-"""What an output counts beside its content: more than the JSON around it in the file, since each is a shared map
-of its own, a model in every tab, and one more to be passed over whenever another is appended."""
+"""What an output counts beside its content: more than the JSON around it in the file, since each is a shared
+map of its own, a model in every tab, and one more to be passed over whenever another is appended."""
 
 _VALUE_SIZE = 8
 _PIECE = 8192  # characters: text is kept, measured and dropped in pieces of about this size
@@ -45,7 +45,7 @@ class OutputTail:
         return bool(self._outputs)
 
     def overflows(self, added: int, enough: int, *, text: bool) -> bool:
-        """Whether ``enough`` bytes or more would have to go if ``added`` bytes came and ``last(keep)`` were all.
+        """Whether at least ``enough`` bytes had to go if ``added`` came and ``last(keep)`` were all.
 
         ``text``: what comes can be cut, since it is the text of a stream.
         """
@@ -88,8 +88,8 @@ class OutputTail:
     def erase(self, text: str) -> str:
         """Take ``text`` away from the end of the last output, which is a stream that ends with it.
 
-        Gives the beginning of ``text`` that is not here, nor was: it is at the end of what comes before a joined
-        stream. Without any outputs that is all of it.
+        Gives the beginning of ``text`` that is not here, nor was: it is at the end of what comes before a
+        joined stream. Without any outputs that is all of it.
         """
         if not self._outputs:
             return text
@@ -118,7 +118,7 @@ class OutputTail:
         return bool(found)
 
     def skip(self, size: int) -> None:
-        """Lose all there is, and ``size`` bytes of text more. A stream at the end stays, without what it had."""
+        """Lose all there is and ``size`` bytes of text more. A stream at the end stays, without its text."""
         last = self._outputs[-1] if self._outputs else None
         self.lost += self.size + size
         self.size = 0
@@ -136,7 +136,7 @@ class OutputTail:
         self._trim()
 
     def all(self) -> tuple[tuple[str, str] | None, list[AppendOutput]]:
-        """Name and text of the joined stream, if there is one, and the outputs after it. Nothing may be lost."""
+        """Name and text of the joined stream, if any, and the outputs after it. Nothing may be lost."""
         edits = [output.whole() for output in self._outputs]
         first = self._outputs[0] if self._outputs else None
         if isinstance(first, _Stream) and first.joined:
@@ -147,8 +147,8 @@ class OutputTail:
         """The last outputs, ``size`` bytes of them, and how many of the bytes here or lost they are.
 
         Text is cut to fit, at the end of a line if there is one near. The very last output is always there if
-        it cannot be cut, whatever its size. Of the others the one that is partly too much is there as well; but
-        not if ``most`` is given, which allows no more than that, and no more outputs.
+        it cannot be cut, whatever its size. Of the others the one that is partly too much is there as well;
+        but not if ``most`` is given, which allows no more than that, and no more outputs.
         """
         edits: list[AppendOutput] = []
         count = 0
