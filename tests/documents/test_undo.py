@@ -17,6 +17,7 @@ from ydoc_exec.execution.run_state import Outcome, RunState
 from ydoc_exec.kernel.run import Run
 from ydoc_exec.kernel.run_target import Ended
 from ydoc_exec.notebook.edits import Edit, EditTail
+from ydoc_exec.origin import FromClient
 
 pytestmark = pytest.mark.anyio
 
@@ -76,7 +77,7 @@ def end(document: OpenDocument, run: Run, *edits: Edit, count: int = 1) -> None:
 
 async def test_a_removed_cell_that_is_brought_back(site: Site) -> None:
     async with visited(site) as (document, user):
-        run = a_run("one")
+        run = a_run("one", record_timing=True)
         target = target_of(document)
         target.queued([run])
         said(target, run, prints("1"), show("2"))
@@ -84,12 +85,14 @@ async def test_a_removed_cell_that_is_brought_back(site: Site) -> None:
         user.remove()
         await user.flush()
         await until(lambda: document.cell_ids() == ["cell-b"])
+        run.note_time("shell.execute_reply", "2026-01-02T01:04:05Z")
         end(document, run, prints("3"))
         user.history.undo()
         await user.flush()
         await until(lambda: user.cell()["execution_count"] == 1)
         assert user.cell()["outputs"] == [stream("1"), shown("2"), stream("3")]
         assert user.cell()["execution_state"] == "idle"
+        assert user.cell()["metadata"]["execution"] == {"shell.execute_reply": "2026-01-02T01:04:05Z"}
         await until(lambda: printed(site) == "13")
 
 
@@ -133,6 +136,36 @@ async def test_a_cell_that_is_moved_while_output_is_being_written(site: Site) ->
         await until(lambda: user.cell()["execution_count"] == 1)
         assert user.cell()["outputs"][-1] == stream("45")
         await until(lambda: printed(site, 1) == "1245")
+
+
+async def test_output_that_comes_right_behind_a_clearing(site: Site) -> None:
+    async with visited(site) as (document, user):
+        run = a_run("one")
+        target = target_of(document)
+        target.queued([run])
+        said(target, run, prints("1"))
+        with document.room.writing(FromClient(1)):
+            document.document.ycells[0]["outputs"].clear()  # type: ignore[attr-defined]
+        said(target, run, prints("2"))
+        await until(lambda: user.cell()["outputs"] == [stream("2")])
+        user.move(outputs=[])
+        await user.flush()
+        await until(lambda: user.cell()["outputs"] == [stream("2")])
+
+
+async def test_what_was_restored_is_not_taken_from_the_file(site: Site) -> None:
+    async with visited(site) as (document, user):
+        target = target_of(document)
+        run_to_its_end(target, a_run("one"), prints("1"))
+        target.forget_ended()
+        assert "cell-a" not in target.live_cells()
+        await until(lambda: user.cell()["outputs"] == [stream("1")])
+        cells = document.document.ycells  # type: ignore[attr-defined]
+        with document.room.writing(FromClient(1)):
+            del cells[0]
+            cells.append(user.notebook.create_ycell({**user.cell(), "outputs": []}))
+        target.restore()
+        assert "cell-a" in target.live_cells()
 
 
 async def test_it_is_known_no_more_when_the_document_was_closed(site: Site) -> None:

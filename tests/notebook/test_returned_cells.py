@@ -246,6 +246,16 @@ def test_of_too_much_output_only_the_state_comes_back() -> None:
     assert kept.saved()["metadata"] == {"trusted": False}
 
 
+def test_what_the_server_writes_itself_leaves_nothing_to_do() -> None:
+    kept = Kept()
+    kept.run(prints("1"))
+    noted: list[bool] = []
+    kept.document.observe(lambda target, events: noted.append(kept.returned.note(events)))
+    kept.run(prints("2"), show("3"))
+    assert noted
+    assert not any(noted)
+
+
 def test_cells_that_never_ran_are_left_alone() -> None:
     kept = Kept()
     kept.come_back(outputs=OTHER, execution_count=7, metadata={"trusted": False})
