@@ -207,8 +207,10 @@ class OpenDocument:
         self._say({"hash": hash})
 
     def unsaved(self) -> None:
+        if self.document.ystate.get("dirty"):
+            # Not at the first change: whoever waits for what was just written comes first.
+            self._compact_log()
         self._say({"dirty": True})
-        self._compact_log()
 
     def set_aside(self, path: str, content: Any) -> str:
         folder = self._settings.aside_dir

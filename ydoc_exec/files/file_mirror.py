@@ -35,6 +35,9 @@ logger = logging.getLogger(__name__)
 SAVE_PAUSE = 0.5
 """At least so many seconds lie between two saves that nobody asked for."""
 
+CLIENTS_FIRST = 0.1
+"""Seconds from the end of a run to the save: reading a large notebook must not keep tabs waiting for the end."""
+
 _MADE_UP = re.compile("[0-9a-f]{8}")
 """Ids of this form are made by nbformat while reading, for cells that have none: others at each reading."""
 
@@ -218,9 +221,10 @@ class FileMirror:
             if not self.dirty:
                 continue
             self._document.unsaved()
-            await self._wait_for_quiet()
+            hurried = await self._wait_for_quiet()
             # A batch of quick cells ends many times in a second, and each end asks for a save.
-            await sleep(max(0.0, self._last_save + SAVE_PAUSE - current_time()))
+            pause = self._last_save + SAVE_PAUSE - current_time()
+            await sleep(max(CLIENTS_FIRST if hurried else 0.0, pause))
             if not self._document.may_autosave():
                 # Those who do not want it may change their minds, or leave.
                 await sleep(self._settings.poll_interval)
@@ -240,8 +244,8 @@ class FileMirror:
             await sleep(self._settings.save_retry)
             self._changed.set()
 
-    async def _wait_for_quiet(self) -> None:
-        """Until nothing changes for the save delay, but not longer than the save interval."""
+    async def _wait_for_quiet(self) -> bool:
+        """Until nothing changes for the save delay, but not longer than the save interval, or somebody hurries."""
         with move_on_after(self._settings.save_interval):
             while not self._hurry.is_set():
                 before = self._edits
@@ -249,7 +253,9 @@ class FileMirror:
                     await self._hurry.wait()
                 if self._edits == before:
                     break
+        hurried = self._hurry.is_set()
         self._hurry = Event()
+        return hurried
 
     async def _save(self, recreate: bool) -> None:
         if self._base is None:

@@ -32,6 +32,9 @@ from ydoc_exec.notebook.edits import AppendOutput
 from ydoc_exec.notebook.shareable import shareable
 
 
+_DISPLAYED = ("display_data", "execute_result")
+
+
 class OutputChange:
     """Edits of one cell's outputs, gathered first and written then.
 
@@ -110,8 +113,11 @@ class OutputChange:
         for position, own_id in enumerate(self._ids):
             if own_id != display_id:
                 continue
-            if position < self._kept:
-                old = plain_output(self._outputs[position])
+            kept = position < self._kept
+            old = plain_output(self._outputs[position]) if kept else self._added[position - self._kept]
+            if old.get("output_type") not in _DISPLAYED:
+                continue  # a client has put something else in its place
+            if kept:
                 if {"data": old.get("data"), "metadata": old.get("metadata")} == new:
                     continue
                 self._take_over(position)
@@ -129,8 +135,13 @@ class OutputChange:
                 text.insert(end, self._append)
             if self._erase:
                 del text[end - len(self._erase.encode()) : end]
-        for output in self._added:
-            self._outputs.append(_shared(output))
+        # All of them first and what they contain then: so their items are neighbours, and what is left of them
+        # when they are deleted is one. Measured: each run of 5,000 displays left 80 kB and made the next one
+        # slower (0.1 s, 0.2, 0.7, 1.1); now it leaves 1 kB and takes 0.1 s each time.
+        added: list[Map[Any]] = [Map() for _ in self._added]
+        self._outputs.extend(added)
+        for shared, output in zip(added, self._added, strict=True):
+            _fill(shared, output)
         if self._kept < old_end:
             del self._outputs[self._kept : old_end]
 
@@ -180,7 +191,7 @@ def plain_output(output: Any) -> dict[str, Any]:
     return plain
 
 
-def _shared(output: dict[str, Any]) -> Map[Any]:
-    if output.get("output_type") == "stream":
-        return Map({**output, "text": Text(output["text"])})
-    return Map(output)
+def _fill(shared: Map[Any], output: dict[str, Any]) -> None:
+    for key, value in output.items():
+        is_text = key == "text" and output.get("output_type") == "stream"
+        shared[key] = Text(value) if is_text else value

@@ -43,6 +43,8 @@ def shareable(value: Any) -> Any:
 
 def shareable_text(text: str) -> str:
     """The text with surrogate pairs joined and lone surrogates replaced by U+FFFD."""
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:
