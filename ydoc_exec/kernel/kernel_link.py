@@ -35,6 +35,7 @@ from anyio import Event, create_task_group, move_on_after, sleep
 from ydoc_exec.errors import KernelUnavailable
 from ydoc_exec.ids import KernelId
 from ydoc_exec.kernel.large_text import LargeText
+from ydoc_exec.kernel.message_reader import MessageReader
 
 logger = logging.getLogger(__name__)
 
@@ -129,11 +130,12 @@ class KernelLink:
         client.start_channels(shell=True, iopub=True, stdin=True, hb=False, control=True)
         heard = Event()
 
+        reader = MessageReader(client.session)
+
         def take(channel: Channel, parts: list[bytes]) -> None:
             try:
-                message = client.session.deserialize(parts)
+                message = reader.read(parts)
             except (ValueError, TypeError, KeyError) as error:
-                # jupyter_client's words for a message that is not signed with the kernel's key or is none.
                 logger.warning("A message of kernel %s was dropped: %s", kernel_id, error)
                 return
             if channel == "iopub":
