@@ -447,6 +447,28 @@ async def test_what_was_being_written_counts_when_it_fails() -> None:
         assert await log.read(B) == History(L, [b"s", b"1"], None)
 
 
+async def test_what_is_tried_again_counts() -> None:
+    async with ScriptedLog() as log, running(log, limit_bytes=100) as (writer, degraded):
+        writer.begin(A, L, b"s", None)
+        await writer.flush()
+        log.error = FULL
+        writer.put(A, b"1" * 60)
+        writer.put(A, b"2" * 60)
+        with pytest.raises(UpdateLogError):
+            await writer.flush()
+        log.error, log.gate, log.entered = None, Event(), Event()
+        await log.entered.wait()
+        writer.put(A, b"3" * 40)
+        assert writer.broken == set()
+        writer.put(A, b"4")
+        assert writer.broken == {A}
+        log.gate.set()
+        while await degraded.next() is not None:
+            pass
+        assert degraded.said == [FULL, None]
+        assert await log.read(A) == History(L, [b"s", b"1" * 60, b"2" * 60], None)
+
+
 async def test_a_broken_room_comes_back_when_nothing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is left whose writing would tell that the log works again, and nobody calls."""
     monkeypatch.setattr(log_writer, "_FIRST_RETRY", 0.001)
