@@ -71,6 +71,8 @@ class Execution:
     limit: OutputLimit
     reducer: OutputReducer = field(default_factory=OutputReducer)
     payload: Payload = field(default_factory=Payload)
+    before_gap: list[Edit] = field(default_factory=list)
+    """What is to be written of what came before text that was left unread."""
     heard_at: float = 0.0
     """When the last message of this run came (the event loop's clock)."""
 
@@ -78,7 +80,7 @@ class Execution:
         """What is to be written of it. Of a cell that is another run's by now only what it does to displays."""
         if not self.target.owns(self.run):
             return replacements(self.reducer.take())
-        return self.limit.pass_on(self.reducer.take())
+        return self._since_last()
 
     def take_last(self) -> list[Edit]:
         """What is to be written of it when it ends. Late output may still come."""
@@ -87,7 +89,11 @@ class Execution:
         for page in self.payload.pages:
             self.reducer.feed({"msg_type": "display_data", "content": page})
         self.reducer.end()
-        return [*self.limit.pass_on(self.reducer.take()), *self.limit.last()]
+        return [*self._since_last(), *self.limit.last()]
+
+    def _since_last(self) -> list[Edit]:
+        before, self.before_gap = self.before_gap, []
+        return [*before, *self.limit.pass_on(self.reducer.take())]
 
 
 class KernelRunner:
@@ -329,6 +335,8 @@ class KernelRunner:
         execution = self._by_parent.get(parent)
         if execution is None or not execution.target.owns(execution.run):
             return True
+        # What was heard before belongs before the gap.
+        execution.before_gap += execution.limit.pass_on(execution.reducer.take())
         return execution.limit.skip(size)
 
     def _replied(self, execution: Execution, message: Message) -> None:
