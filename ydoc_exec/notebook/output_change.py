@@ -31,7 +31,6 @@ from pycrdt import Array, Map, Text
 from ydoc_exec.notebook.edits import AppendOutput
 from ydoc_exec.notebook.shareable import shareable
 
-
 _DISPLAYED = ("display_data", "execute_result")
 
 
