@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
+from time import monotonic
 from typing import Any
 from uuid import uuid4
 
@@ -74,7 +75,7 @@ class Execution:
     before_gap: list[Edit] = field(default_factory=list)
     """What is to be written of what came before text that was left unread."""
     heard_at: float = 0.0
-    """When the last message of this run came (the event loop's clock)."""
+    """When the last message of this run came (``monotonic``)."""
 
     def take(self) -> list[Edit]:
         """What is to be written of it. Of a cell that is another run's by now only what it does to displays."""
@@ -111,12 +112,14 @@ class KernelRunner:
         context: zmq.asyncio.Context,
         book: RunBook,
         settings: Settings,
+        watch_activity: Callable[[], None] = lambda: None,
     ) -> None:
         self.kernel_id = kernel_id
         self._manager = manager
         self._context = context
         self._book = book
         self._settings = settings
+        self._watch_activity = watch_activity
         self._queue = RunQueue()
         self._inbox: deque[QueueEvent] = deque()
         self._handling = False
@@ -307,7 +310,7 @@ class KernelRunner:
         kind = message["msg_type"]
         execution = self._by_parent.get(message["parent_header"].get("msg_id", ""))
         if execution is not None:
-            execution.heard_at = current_time()
+            execution.heard_at = monotonic()
         if channel == "shell":
             if kind == "execute_reply" and execution is not None:
                 self._replied(execution, message)
@@ -390,7 +393,8 @@ class KernelRunner:
 
     def _has_output(self, execution: Execution) -> None:
         self._dirty[execution.run.id] = execution
-        self._wake.set()
+        if not self._wake.is_set():
+            self._wake.set()
 
     async def _flush_regularly(self) -> None:
         """Write by time, not by message: a kernel can send thousands of them in a second."""
@@ -439,6 +443,7 @@ class KernelRunner:
                     skip=self._skip,
                 ) as link:
                     self._link = link
+                    self._watch_activity()
                     self._set_status(getattr(self._manager, "execution_state", None) or "idle")
                     self._post(KernelReady())
                     await anyio.sleep_forever()
@@ -481,7 +486,7 @@ class KernelRunner:
     async def _await_idle(self, execution: Execution) -> None:
         """Idle is overdue when nothing of the run was heard for a while: a flood takes its time to pass."""
         while not execution.run.state.ended:
-            rest = execution.heard_at + self._settings.idle_timeout - current_time()
+            rest = execution.heard_at + self._settings.idle_timeout - monotonic()
             if rest <= 0:
                 self._post(IdleOverdue(execution.run.id))
                 return

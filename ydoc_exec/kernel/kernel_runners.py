@@ -11,6 +11,7 @@ from anyio.abc import TaskGroup, TaskStatus
 
 from ydoc_exec.errors import KernelNotFound, KernelUnavailable
 from ydoc_exec.ids import KernelId
+from ydoc_exec.kernel.kernel_activity import KernelActivity
 from ydoc_exec.kernel.kernel_link import KernelManager
 from ydoc_exec.kernel.kernel_runner import KernelRunner
 from ydoc_exec.kernel.run_book import RunBook
@@ -64,7 +65,14 @@ class KernelRunners:
                 if kernel_id not in self._managers:
                     raise KernelNotFound(kernel_id)
                 manager = self._managers.get_kernel(kernel_id)
-                runner = KernelRunner(kernel_id, manager, self._context, self._book, self._settings)
+                runner = KernelRunner(
+                    kernel_id,
+                    manager,
+                    self._context,
+                    self._book,
+                    self._settings,
+                    lambda: KernelActivity.watch(manager, self._managers),
+                )
                 self._runners[kernel_id] = runner
                 await self._tasks.start(self._serve, runner)
             return runner

@@ -1,0 +1,104 @@
+"""What Jupyter Server says of a kernel is the same, whoever notes it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+import anyio
+import pytest
+
+from tests.kernel.place import Kernels, kernel_of, place_with
+from tests.room.waiting import until
+from ydoc_exec.ids import KernelId
+from ydoc_exec.kernel.kernel_activity import KernelActivity
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
+
+
+def manager_of(kernels: Kernels, kernel_id: KernelId) -> Any:
+    return kernels.get_kernel(kernel_id)
+
+
+async def test_busy_and_idle_and_when(kernels: Kernels, kernel_id: KernelId) -> None:
+    async with place_with(kernels) as place:
+        await place.run(kernel_id, "1")
+        manager = manager_of(kernels, kernel_id)
+        await until(lambda: manager.execution_state == "idle")
+        before = datetime.now(timezone.utc)
+        [run] = await place.submit(kernel_id, "import time; print('x', flush=True); time.sleep(0.5)")
+        await place.target.wait_text(run, "x")
+        await until(lambda: manager.execution_state == "busy")
+        await place.target.wait_ended(run)
+        await until(lambda: manager.execution_state == "idle")
+        assert before < manager.last_activity <= datetime.now(timezone.utc)
+        assert kernels.last_kernel_activity == manager.last_activity
+        model = kernels.kernel_model(kernel_id)
+        assert model["execution_state"] == "idle"
+        assert model["last_activity"].endswith("Z")
+
+
+async def test_asking_for_its_info_is_no_activity(kernels: Kernels, kernel_id: KernelId) -> None:
+    async with place_with(kernels) as place:
+        await place.run(kernel_id, "1")
+        manager = manager_of(kernels, kernel_id)
+        await until(lambda: manager.execution_state == "idle")
+        before = manager.last_activity
+        client = manager.client()
+        client.start_channels()
+        try:
+            await client.wait_for_ready(timeout=30)
+            await anyio.sleep(0.2)
+            assert manager.last_activity == before
+            assert manager.execution_state == "idle"
+            # What others run is activity.
+            await client.execute_interactive("1", timeout=30)
+            await until(lambda: manager.last_activity > before and manager.execution_state == "idle")
+        finally:
+            client.stop_channels()
+
+
+async def test_a_kernel_that_is_restarted_is_watched_on(kernels: Kernels) -> None:
+    async with place_with(kernels) as place, kernel_of(kernels, place) as kernel_id:
+        await place.run(kernel_id, "1")
+        manager = manager_of(kernels, kernel_id)
+        for _ in range(2):
+            await (await kernels.restart_kernel(kernel_id))
+            before = manager.last_activity
+            # The server's own socket takes a moment to find the new process, and misses what is said till then.
+            client = manager.client()
+            client.start_channels()
+            await client.wait_for_ready(timeout=30)
+            client.stop_channels()
+            [run] = await place.submit(kernel_id, "import time; print('x', flush=True); time.sleep(1)")
+            await place.target.wait_text(run, "x")
+            await until(lambda: manager.execution_state == "busy")
+            await place.target.wait_ended(run)
+            await until(lambda: manager.execution_state == "idle")
+            assert manager.last_activity > before
+
+
+async def test_what_is_no_message_is_no_activity(kernels: Kernels, kernel_id: KernelId) -> None:
+    manager = manager_of(kernels, kernel_id)
+    activity = KernelActivity(manager, kernels)
+    before, state = manager.last_activity, manager.execution_state
+    forged = b'{"msg_type": "status", "msg_id": "1"}'
+    for frames in [
+        [],
+        [b"<IDS|MSG>"],
+        [b"<IDS|MSG>", b"signature", b"no JSON", b"{}", b"{}", b"{}"],
+        [
+            b"<IDS|MSG>",
+            b"signature",
+            forged,
+            b'{"msg_type": "execute_request"}',
+            b"{}",
+            b'{"execution_state": "dead"}',
+        ],
+    ]:
+        activity.note(frames)
+    assert (manager.last_activity, manager.execution_state) == (before, state)
+
+
+async def test_another_manager_of_kernels_is_left_alone() -> None:
+    KernelActivity.watch(object(), object())
