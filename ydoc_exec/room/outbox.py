@@ -32,7 +32,7 @@ class Outbox:
     document, however many updates were forgotten in between. A frame is never taken before the updates that
     were put before it.
 
-    * Updates waiting together have at most ``limit_bytes`` bytes, unless there is only one.
+    * Updates waiting together have at most ``limit_bytes`` bytes, besides the first of them.
     * Of awareness frames about the same clients only the newest waits, and no more than ``MAX_AWARENESS`` or
       ``limit_bytes`` in all; then the oldest is dropped. Clients say their presence again every 15 seconds
       and forget those who do not, so a loss heals.
@@ -142,7 +142,9 @@ class Outbox:
     def _put_update(self, frame: bytes) -> None:
         if self._diff_at is not None:
             return  # the diff is made when it is taken, and has this update in it
-        if not self._updates or self._update_bytes + len(frame) <= self._limit:
+        # The first does not count: a large one alone must not be made anew for the small one behind it.
+        first_bytes = len(self._frames[self._updates[0]] or b"") if self._updates else 0
+        if not self._updates or self._update_bytes - first_bytes + len(frame) <= self._limit:
             self._updates.append(self._add(frame))
             self._update_bytes += len(frame)
             return
