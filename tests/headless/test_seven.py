@@ -154,21 +154,22 @@ async def test_5_what_was_typed_before_the_request_is_what_runs(server: LabServe
 
 @pytest.mark.timeout(240)
 async def test_6_nobody_is_there_for_most_of_a_long_run(servers: Servers) -> None:
-    server = servers("--YdocExec.linger=5")
+    """For longer than a document lingers; the test in the browser does it for 75 seconds."""
+    server = servers("--YdocExec.linger=2")
     server.write_notebook(
-        "a.ipynb", "import time\nfor i in range(90):\n    print('line', i, flush=True)\n    time.sleep(1)"
+        "a.ipynb", "import time\nfor i in range(90):\n    print('line', i, flush=True)\n    time.sleep(0.3)"
     )
     async with RoomClient(server, "a.ipynb") as first:
         kernel = await first.start_kernel()
         await first.execute(kernel, [0])
         await first.wait_lines(0, 2)
 
-    await anyio.sleep(75)  # the claim itself
+    await anyio.sleep(22)  # the claim itself
 
     async with RoomClient(server, "a.ipynb") as second:
         assert second.marker(0) == "running"
         assert second.lines(0) == [f"line {i}" for i in range(len(second.lines(0)))]
-        assert 70 <= len(second.lines(0)) < 90
+        assert 60 <= len(second.lines(0)) < 90
         await second.wait(lambda: second.marker(0) == "idle", timeout=40)
         assert second.lines(0) == [f"line {i}" for i in range(90)]
         assert second.count(0) == 1

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 SAVE_PAUSE = 0.5
 """At least so many seconds lie between two saves that nobody asked for."""
 
-CLIENTS_FIRST = 0.1
+CLIENTS_FIRST = 0.3
 """Seconds from the end of a run to the save: reading a large notebook must not keep tabs waiting for the end."""
 
 _MADE_UP = re.compile("[0-9a-f]{8}")
