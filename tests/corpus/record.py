@@ -149,8 +149,8 @@ async def _record(case: Case, folder: Path) -> None:
         "TERM": "xterm-color",
         "TZ": "UTC",
     }
-    (folder / "work").mkdir()
-    (folder / "work" / "notes.txt").write_text("print('from a file')\n")
+    (folder / "notebooks").mkdir()
+    (folder / "notebooks" / "notes.txt").write_text("print('from a file')\n")
     (folder / ".runtime").mkdir()
     manager = AsyncKernelManager(
         kernel_name="python3",
@@ -168,7 +168,7 @@ async def _record(case: Case, folder: Path) -> None:
     ]
     assert manager.kernel_spec is not None
     manager.kernel_spec.argv = command
-    await manager.start_kernel(cwd=str(folder / "work"), env=environment)
+    await manager.start_kernel(cwd=str(folder / "notebooks"), env=environment)
     client = manager.client()
     assert isinstance(client, AsyncKernelClient)
     client.start_channels()

@@ -369,7 +369,7 @@ CASES = [
                 display(
                     {
                         "text/html": "<a href='notes.txt' target='_blank'>notes.txt</a><br>",
-                        "text/plain": "/home/user/work/notes.txt",
+                        "text/plain": "/home/user/notebooks/notes.txt",
                     }
                 )
             ]
