@@ -83,6 +83,15 @@ async def test_edits_during_the_handshake_of_another_are_not_missed() -> None:
     assert str(place.text) == "".join(f"{number}," for number in range(200))
 
 
+async def test_any_number_of_updates_in_one_step_reaches_everybody() -> None:
+    async with open_place() as place:
+        peer = await place.join()
+        for _ in range(2**16 + 10):
+            with place.room.writing(FromServer()):
+                place.text += "x"
+        await until(lambda: str(peer.text) == str(place.text))
+
+
 async def test_who_does_not_read_for_a_while_misses_nothing() -> None:
     async with open_place(backlog=2_000) as place:
         writer, sleeper = await place.join(), await place.join()

@@ -58,6 +58,7 @@ class Room:
         self.clients: set[RoomClient] = set()
         self._backlog = backlog
         self._save = save
+        # It is never ready, so it does not observe the document: see ``room_client.py``.
         self._yroom = YRoom(ready=False, ydoc=doc, log=logger)
         self._sinks: list[Sink] = []
         self._writer: Origin | None = None
@@ -90,9 +91,6 @@ class Room:
         subscription: Subscription = self.doc.observe(self._on_update)
         try:
             async with self._yroom:
-                self._yroom.ready = True
-                # Its own observer is there only now, and what is written before it would reach nobody.
-                await self._yroom.ydoc_observed.wait()
                 yield
         finally:
             self.doc.unobserve(subscription)
@@ -164,8 +162,13 @@ class Room:
     # Private
 
     def _on_update(self, event: TransactionEvent) -> None:
+        update: bytes = event.update
+        if self.clients:
+            frame = sync.update(update)
+            for client in self.clients:
+                client.put(frame)
         for sink in self._sinks:
-            sink(event.update, self._writer)
+            sink(update, self._writer)
 
     def _apply(self, client: RoomClient, update: bytes) -> None:
         if not client.may_write or update == EMPTY_UPDATE:

@@ -9,8 +9,10 @@ It stands between the network and the room and decides what reaches either. Meas
   with it; a reader's update would be applied. So updates never get to ``YRoom``: the room applies them.
 - ``YRoom`` makes its reply to sync step 1 in one step and sends it in another. The reply is made here, so
   that the outbox knows what the client will have.
+- Each observer of a document has every update encoded for itself: 30 ms for 20 MB. And ``YRoom`` forgets updates
+  when 65,536 wait to be passed on. So the room passes them on, from the one observer it has anyway.
 
-``YRoom`` is left with what it is good at: greeting the client, presence, and the fan-out of updates.
+``YRoom`` is left with what it is good at: greeting the client, and presence.
 """
 
 from __future__ import annotations
