@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import secrets
 import signal
 import socket
@@ -272,10 +273,18 @@ async def eventually(what: Callable[[], T | None], timeout: float = 30.0, step: 
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """A port of the loopback interface that nobody listens on, and that nobody is given who asks for any.
+
+    A server that is restarted finds it free again. Systems give out ports above 32767; each process of
+    pytest-xdist has a thousand below of its own.
+    """
+    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = 12_000 + 1000 * process
+    for port in random.sample(range(first, first + 1000), 1000):
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError(f"All ports from {first} to {first + 999} are in use.")
 
 
 def stream_text(cell: dict[str, Any]) -> str:

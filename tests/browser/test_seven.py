@@ -37,6 +37,7 @@ async def assert_ran_in_order(page: NotebookPage, number: int) -> None:
     assert [cell.lines for cell in cells] == [[str(list(range(n + 1)))] for n in range(number)]
 
 
+@pytest.mark.alone
 async def test_1_reload_in_the_middle_of_a_run(server: LabServer, open_notebook: OpenNotebook) -> None:
     server.write_notebook("a.ipynb", TWENTY_SECONDS)
     page = await open_notebook(server, "a.ipynb")
@@ -177,7 +178,13 @@ async def test_5_a_new_cell_each_time(server: LabServer, open_notebook: OpenNote
     assert [cell.count for cell in cells] == list(range(1, 51))
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.3], ids=["fast network", "slow websocket"])
+@pytest.mark.parametrize(
+    "delay",
+    [
+        pytest.param(0.0, id="fast network"),
+        pytest.param(0.3, id="slow websocket", marks=pytest.mark.xdist_group("waiting")),
+    ],
+)
 async def test_5_another_text_each_time(server: LabServer, open_notebook: OpenNotebook, delay: float) -> None:
     """Fifty times: type over the text of the same cell and run it at once. With a websocket that is slower
     than the requests, the request arrives first and must not run the text that is still there."""
@@ -211,6 +218,7 @@ async def test_5_another_text_each_time(server: LabServer, open_notebook: OpenNo
     assert ran == [str(number) for number in range(50)]
 
 
+@pytest.mark.xdist_group("waiting")
 async def test_6_nobody_is_there_for_most_of_a_long_run(
     servers: Servers, open_notebook: OpenNotebook
 ) -> None:
