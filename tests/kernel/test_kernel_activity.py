@@ -78,27 +78,47 @@ async def test_a_kernel_that_is_restarted_is_watched_on(kernels: Kernels) -> Non
             assert manager.last_activity > before
 
 
-async def test_what_is_no_message_is_no_activity(kernels: Kernels, kernel_id: KernelId) -> None:
+async def test_when_the_link_is_gone_the_server_listens_itself(kernels: Kernels, kernel_id: KernelId) -> None:
+    manager = manager_of(kernels, kernel_id)
+    async with place_with(kernels) as place:
+        await place.run(kernel_id, "1")
+        assert not manager._activity_stream.closed()
+    before = manager.last_activity
+    client = manager.client()
+    client.start_channels()
+    try:
+        await client.wait_for_ready(timeout=30)
+        client.execute("import time; time.sleep(0.5)")
+        await until(lambda: manager.execution_state == "busy")
+        await until(lambda: manager.execution_state == "idle")
+        assert manager.last_activity > before
+    finally:
+        client.stop_channels()
+
+
+async def test_what_the_server_was_behind_with_does_not_count_any_more(
+    kernels: Kernels, kernel_id: KernelId
+) -> None:
     manager = manager_of(kernels, kernel_id)
     activity = KernelActivity(manager, kernels)
-    before, state = manager.last_activity, manager.execution_state
-    forged = b'{"msg_type": "status", "msg_id": "1"}'
-    for frames in [
-        [],
-        [b"<IDS|MSG>"],
-        [b"<IDS|MSG>", b"signature", b"no JSON", b"{}", b"{}", b"{}"],
-        [
-            b"<IDS|MSG>",
-            b"signature",
-            forged,
-            b'{"msg_type": "execute_request"}',
-            b"{}",
-            b'{"execution_state": "dead"}',
-        ],
-    ]:
-        activity.note(frames)
-    assert (manager.last_activity, manager.execution_state) == (before, state)
+    parent = {"msg_type": "execute_request"}
+    for state in ("busy", "idle"):
+        activity.note({"msg_type": "status", "parent_header": parent, "content": {"execution_state": state}})
+    manager.execution_state = "busy"
+    with activity.instead_of_server():
+        assert manager.execution_state == "idle"
+
+
+async def test_what_is_malformed_changes_no_state(kernels: Kernels, kernel_id: KernelId) -> None:
+    manager = manager_of(kernels, kernel_id)
+    activity = KernelActivity(manager, kernels)
+    await until(lambda: manager.execution_state == "idle")
+    for content in ({}, {"execution_state": 1}):
+        activity.note({"msg_type": "status", "parent_header": {}, "content": content})
+    assert manager.execution_state == "idle"
 
 
 async def test_another_manager_of_kernels_is_left_alone() -> None:
-    KernelActivity.watch(object(), object())
+    activity = KernelActivity(object(), object())
+    with activity.instead_of_server():
+        activity.note({"msg_type": "status", "parent_header": {}, "content": {"execution_state": "busy"}})

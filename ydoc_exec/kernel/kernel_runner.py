@@ -40,6 +40,7 @@ from ydoc_exec.execution.events import Event as QueueEvent
 from ydoc_exec.execution.run_queue import RunQueue
 from ydoc_exec.execution.run_state import RunState
 from ydoc_exec.ids import KernelId, RunId
+from ydoc_exec.kernel.kernel_activity import KernelActivity
 from ydoc_exec.kernel.kernel_link import Channel, KernelLink, KernelManager, Message
 from ydoc_exec.kernel.run import Run, now
 from ydoc_exec.kernel.run_book import RunBook
@@ -79,14 +80,12 @@ class Execution:
 
     def take(self) -> list[Edit]:
         """What is to be written of it. Of a cell that is another run's by now only what it does to displays."""
-        if not self.target.owns(self.run):
-            return replacements(self.reducer.take())
-        return self._since_last()
+        return self._since_last() if self.target.owns(self.run) else self._replaced_since_last()
 
     def take_last(self) -> list[Edit]:
         """What is to be written of it when it ends. Late output may still come."""
         if not self.target.owns(self.run):
-            return []
+            return self._replaced_since_last()
         for page in self.payload.pages:
             self.reducer.feed({"msg_type": "display_data", "content": page})
         self.reducer.end()
@@ -95,6 +94,10 @@ class Execution:
     def _since_last(self) -> list[Edit]:
         before, self.before_gap = self.before_gap, []
         return [*before, *self.limit.pass_on(self.reducer.take())]
+
+    def _replaced_since_last(self) -> list[Edit]:
+        before, self.before_gap = self.before_gap, []
+        return replacements([*before, *self.reducer.take()])
 
 
 class KernelRunner:
@@ -112,14 +115,14 @@ class KernelRunner:
         context: zmq.asyncio.Context,
         book: RunBook,
         settings: Settings,
-        watch_activity: Callable[[], None] = lambda: None,
+        activity: KernelActivity,
     ) -> None:
         self.kernel_id = kernel_id
         self._manager = manager
         self._context = context
         self._book = book
         self._settings = settings
-        self._watch_activity = watch_activity
+        self._activity = activity
         self._queue = RunQueue()
         self._inbox: deque[QueueEvent] = deque()
         self._handling = False
@@ -307,6 +310,8 @@ class KernelRunner:
 
     def _deliver(self, channel: Channel, message: Message) -> None:
         """One message of the kernel. Messages of other clients' requests are none of our business."""
+        if channel == "iopub":
+            self._activity.note(message)
         kind = message["msg_type"]
         execution = self._by_parent.get(message["parent_header"].get("msg_id", ""))
         if execution is not None:
@@ -442,11 +447,11 @@ class KernelRunner:
                     timeout=self._settings.kernel_timeout,
                     skip=self._skip,
                 ) as link:
-                    self._link = link
-                    self._watch_activity()
-                    self._set_status(getattr(self._manager, "execution_state", None) or "idle")
-                    self._post(KernelReady())
-                    await anyio.sleep_forever()
+                    with self._activity.instead_of_server():
+                        self._link = link
+                        self._set_status(getattr(self._manager, "execution_state", None) or "idle")
+                        self._post(KernelReady())
+                        await anyio.sleep_forever()
             except Exception as error:
                 if self._link_scope is not scope:
                     return  # dropped already: what it had was ended then

@@ -71,7 +71,7 @@ class KernelRunners:
                     self._context,
                     self._book,
                     self._settings,
-                    lambda: KernelActivity.watch(manager, self._managers),
+                    KernelActivity(manager, self._managers),
                 )
                 self._runners[kernel_id] = runner
                 await self._tasks.start(self._serve, runner)
