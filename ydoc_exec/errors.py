@@ -28,12 +28,19 @@ reader can do. ``status`` is a hint for the HTTP edge, ``close_code`` one for th
 
 from __future__ import annotations
 
+import json
+
 
 class YdocExecError(Exception):
     """Anything this package raises on purpose."""
 
     status: int = 500
     close_code: int = 4500
+
+    @property
+    def close_reason(self) -> str:
+        """What a close frame says. It has room for 123 bytes (RFC 6455, 5.5)."""
+        return str(self).encode()[:123].decode(errors="ignore")
 
 
 class BadRequest(YdocExecError):
@@ -165,7 +172,13 @@ class BarrierNotReached(Conflict):
 
 
 class LineageChanged(Conflict):
-    """A client returns with a document of another history (see ``documents/open_document.py``)."""
+    """A client returns with a document of another history that cannot be brought together with ours."""
+
+    @property
+    def close_reason(self) -> str:
+        """As ``yprovider.ts``, ``_onConnectionClosed``, reads it: it offers to reload and drops its document."""
+        reason = {"reason": "session_changed", "sessionId": self.theirs[:32], "reloadable": True}
+        return json.dumps(reason, separators=(",", ":"))
 
     def __init__(self, theirs: str, ours: str) -> None:
         super().__init__(theirs, ours)

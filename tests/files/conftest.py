@@ -79,7 +79,7 @@ class Paper:
     def may_autosave(self) -> bool:
         return self.autosave
 
-    def agreed(self, base: Base) -> None:
+    def agreed(self, base: Base, content: Any) -> None:
         self.bases.append(base)
 
     def saved(self, base: Base) -> None:

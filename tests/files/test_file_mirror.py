@@ -473,7 +473,7 @@ async def test_a_mistake_while_saving_does_not_end_it(filled: Desk, caplog: pyte
     async with filled.running():
         agreed = filled.paper.agreed
 
-        def fail(base: Any) -> None:
+        def fail(base: Any, content: Any) -> None:
             filled.paper.agreed = agreed  # type: ignore[method-assign]
             raise RuntimeError("a mistake")
 

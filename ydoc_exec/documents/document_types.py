@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-from jupyter_ydoc import YNotebook, ydocs
+from jupyter_ydoc import YNotebook, YUnicode, ydocs
 from jupyter_ydoc.ybasedoc import YBaseDoc
-from pycrdt import Awareness, Doc
+from pycrdt import Awareness, Doc, Text
 
+from ydoc_exec.documents.ancestry import write_base, write_lineage
+from ydoc_exec.documents.union import replace_text
 from ydoc_exec.errors import BadRoomId
 from ydoc_exec.files.cell_ids import identify
 from ydoc_exec.files.decision import Fingerprint
+from ydoc_exec.files.reconciliation import digests
 from ydoc_exec.ids import Lineage, RoomId
 from ydoc_exec.notebook.notebook import Notebook
 from ydoc_exec.notebook.shareable import shareable
@@ -58,10 +61,37 @@ def build(room: RoomId, content: Any, print_: Fingerprint) -> bytes:
     doc: Doc[Any] = Doc(client_id=author)
     document = wrap(room, doc)
     fill(document, content, print_)
-    if isinstance(document, YNotebook):
-        with doc.transaction():
+    with doc.transaction():
+        if isinstance(document, YNotebook):
             Notebook(document).reset_live()
+        write_lineage(doc, first_lineage(room, print_))
+        write_base(doc, digests(content_of(document)))
     return doc.get_update()
+
+
+def content_of(document: YBaseDoc) -> Any:
+    """A document's content as the contents API has it, with an id in every cell, whatever its format.
+
+    Reading a notebook gives cells with the id of another cell a new one: who calls it writes.
+    """
+    content = document.get()
+    if not isinstance(document, YNotebook) or all(cell.get("id") for cell in content["cells"]):
+        return content
+    names = [cell.get("id") for cell in document.ycells]
+    if len(names) != len(content["cells"]):
+        return content
+    return {
+        **content,
+        "cells": [{**cell, "id": name} for cell, name in zip(content["cells"], names, strict=True)],
+    }
+
+
+def as_document(room: RoomId, content: Any, print_: Fingerprint, like: Sequence[dict[str, Any]] = ()) -> Any:
+    """A file's content as a document would give it back: with an id in every cell and what is filled in."""
+    with guarded("it cannot become a shared document"):
+        scratch = wrap(room, Doc())
+        fill(scratch, content, print_, like)
+        return content_of(scratch)
 
 
 def fill(document: YBaseDoc, content: Any, print_: Fingerprint, like: Sequence[dict[str, Any]] = ()) -> None:
@@ -75,6 +105,14 @@ def fill(document: YBaseDoc, content: Any, print_: Fingerprint, like: Sequence[d
         if not content["cells"]:
             content = {**content, "cells": [_first_cell(print_)]}
     document.set(content)
+
+
+def become(document: YBaseDoc, content: Any) -> None:
+    """Let a document become a content that a document gave, as far as it is not. Called inside a transaction."""
+    if isinstance(document, YUnicode):
+        replace_text(document.ydoc.get("source", type=Text), content)
+    else:
+        document.set(content)
 
 
 def check(room: RoomId, content: Any, print_: Fingerprint) -> None:

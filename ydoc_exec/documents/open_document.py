@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import logging
 from base64 import b64encode
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
+from secrets import randbits
 from typing import Any
 
 from anyio import Event, create_task_group, move_on_after
@@ -22,17 +23,21 @@ from pycrdt import Doc
 
 from ydoc_exec import sync
 from ydoc_exec.documents import document_types
+from ydoc_exec.documents.ancestry import read_base, write_base, write_lineage
 from ydoc_exec.documents.notebook_target import Place
 from ydoc_exec.documents.notebook_targets import NotebookTargets
 from ydoc_exec.documents.readable import replace_non_finite
-from ydoc_exec.errors import LoadFailed, SaveFailed, UpdateLogError
+from ydoc_exec.documents.returning_tab import ReturningTab
+from ydoc_exec.documents.union import unite
+from ydoc_exec.errors import LineageChanged, LoadFailed, ProtocolError, SaveFailed, UpdateLogError
 from ydoc_exec.files.contents import ContentsManager
 from ydoc_exec.files.decision import Base, Decision, decide, fingerprint
 from ydoc_exec.files.file_mirror import FileContent, FileMirror
+from ydoc_exec.files.reconciliation import Reconciled, digests, reconcile
 from ydoc_exec.ids import Lineage, RoomId
 from ydoc_exec.notebook.notebook import Notebook
 from ydoc_exec.origin import FromFile, FromLog, FromServer, Origin
-from ydoc_exec.room.room import Room, guarded
+from ydoc_exec.room.room import Returned, Room, guarded
 from ydoc_exec.room.room_client import RoomClient
 from ydoc_exec.settings import Settings
 from ydoc_exec.store.log_writer import LogWriter
@@ -42,6 +47,11 @@ logger = logging.getLogger(__name__)
 
 LAST_SAVE_SECONDS = 10.0
 """How long closing waits for the last save. The log has what it does not get done."""
+
+AUTHOR_BITS = 28
+"""How long the id is under which this server writes into a document: random, another in each of its lives. What is
+left of every value that was replaced contains such an id: four bytes of this, eight of pycrdt's own (53 bits).
+Yjs gives each tab one of 32 bits."""
 
 STATES_TRIED = 32
 """A server that is killed between saving and saying so in the log has made few updates in that time."""
@@ -67,7 +77,7 @@ class OpenDocument:
         self._log = log
         self._writer = writer
         self._settings = settings
-        self._doc: Doc[Any] = Doc()
+        self._doc: Doc[Any] = Doc(client_id=randbits(AUTHOR_BITS))
         self.room = Room(str(room_id), self._doc, backlog=settings.client_backlog, save=self._save_for)
         self.document: YBaseDoc = document_types.wrap(room_id, self._doc, self.room.awareness)
         self.notebook = Notebook(self.document) if isinstance(self.document, YNotebook) else None
@@ -79,6 +89,7 @@ class OpenDocument:
         self._holds_changed = Event()
         self._stopping = Event()
         self._tasks: TaskGroup | None = None
+        self._behind = False
         self._logged = 0
         self._snapshot_bytes = 0
 
@@ -97,7 +108,14 @@ class OpenDocument:
                 if self.notebook is not None and self.target is not None:
                     # Not before the room is open: what it writes must reach the log.
                     self.target.attach(
-                        Place(self.room, self.notebook, self.hold, self.release, self.mirror.hurry)
+                        Place(
+                            self.room,
+                            self.notebook,
+                            self.hold,
+                            self.release,
+                            self._expect_change,
+                            self.mirror.hurry,
+                        )
                     )
                 started()
                 try:
@@ -136,15 +154,19 @@ class OpenDocument:
         self._holds -= 1
         self._holds_changed.set()
 
-    def admit(self, client: RoomClient) -> None:
-        """Let a client take part, until it leaves. Returns at once."""
+    def admit(self, client: RoomClient, session: str | None = None) -> None:
+        """Let a client take part, until it leaves. Returns at once.
+
+        ``session`` is the lineage that the client says it comes with. If it is not the document's, what the client
+        has is brought together with the document first (``_take_in``).
+        """
         assert self._tasks is not None, "the document is not open"
         if self.closing:
             client.close(1001, "the document is being closed")
             return
         # Held from now on, so that it cannot close before the client's task has begun.
         self.hold()
-        self._tasks.start_soon(self._serve, client)
+        self._tasks.start_soon(self._serve, client, session)
 
     def record_anew(self) -> None:
         """Start recording from what the document is now: when it was loaded, or the log has lost it."""
@@ -181,8 +203,8 @@ class OpenDocument:
         with self.room.writing(FromFile()):
             document_types.fill(self.document, content, print_, like)
 
-    def live_cells(self) -> Container[str]:
-        return self.target.live_cells() if self.target is not None else ()
+    def live_cells(self) -> frozenset[str]:
+        return self.target.live_cells() if self.target is not None else frozenset()
 
     def may_autosave(self) -> bool:
         # What ``jupyter-docprovider`` (``ydrive.ts``) writes into each tab's presence.
@@ -190,12 +212,15 @@ class OpenDocument:
         said = [wish for wish in wishes if wish is not None]
         return not said or any(said)
 
-    def agreed(self, base: Base) -> None:
+    def agreed(self, base: Base, content: Any) -> None:
+        with self.room.writing(FromServer()):
+            write_base(self._doc, digests(content))
         self._writer.set_base(self.room_id, str(base))
 
     def saved(self, base: Base) -> None:
         if self.target is not None:
             self.target.forget_ended()
+        self._behind = False
         self._say({"dirty": False})
         self._compact_log()
         self._holds_changed.set()  # nobody may have waited for more than this
@@ -207,9 +232,10 @@ class OpenDocument:
         self._say({"hash": hash})
 
     def unsaved(self) -> None:
-        if self.document.ystate.get("dirty"):
+        if self._behind:
             # Not at the first change: whoever waits for what was just written comes first.
             self._compact_log()
+        self._behind = True
         self._say({"dirty": True})
 
     def set_aside(self, path: str, content: Any) -> str:
@@ -241,8 +267,11 @@ class OpenDocument:
             with self.room.writing(FromFile()):
                 self._doc.apply_update(first)
             base = Base(file.fingerprint, fingerprint(self.read()))
-        if self.notebook is not None:
-            with self.room.writing(FromServer()):
+        with self.room.writing(FromServer()):
+            write_lineage(self._doc, self.lineage)
+            if not unsaved:
+                write_base(self._doc, digests(document_types.content_of(self.document)))
+            if self.notebook is not None:
                 self.notebook.reset_live()
         self._say({"path": file.path, "dirty": unsaved})
         self.mirror.start(file, base, unsaved=unsaved)
@@ -295,17 +324,35 @@ class OpenDocument:
             case Decision.MERGE if self._was(file, history):
                 return True, Base(file.fingerprint, file.fingerprint)
             case Decision.MERGE:
-                where = self._set_aside_or_fail(file.path, file.path, file.content)
-                logger.warning(
-                    "%s was changed by another program while this server was not looking, and here too. "
-                    "What was open here was kept; the file's version is in %s",
-                    file.path,
-                    where,
-                )
+                self._merge_in(file)
                 return True, Base(file.fingerprint, file.fingerprint)
             case _:
                 assert base is not None
                 return decision is Decision.SAVE, base
+
+    def _merge_in(self, file: FileContent) -> None:
+        """Take up what another program did to the file while this server was not looking. Raises ``LoadFailed``."""
+        own = self._content()
+        try:
+            theirs = document_types.as_document(
+                self.room_id, file.content, file.fingerprint, self._cells_with_ids()
+            )
+        except ProtocolError as error:
+            raise LoadFailed(file.path, error.why) from error
+        result = reconcile(read_base(self._doc), own, theirs)
+        different = tuple(dict.fromkeys(result.conflicts + result.results))
+        if different:
+            where = self._set_aside_or_fail(file.path, file.path, file.content)
+            logger.warning(
+                "%s was changed by another program while this server was not looking, and here too (%s). "
+                "What was open here was kept; the file's version is in %s",
+                file.path,
+                ", ".join(different) or "all of it",
+                where,
+            )
+        if result.content != own:
+            with self.room.writing(FromFile()):
+                document_types.become(self.document, result.content)
 
     def _was(self, file: FileContent, history: History) -> bool:
         """Whether the file is what this document was lately: our own save, of which the log heard no more."""
@@ -337,6 +384,86 @@ class OpenDocument:
         if len(names) != len(cells):
             return []
         return [{**cell, "id": name} for cell, name in zip(cells, names, strict=True)]
+
+    # Private: clients of another lineage
+
+    def _take_in(self, client: RoomClient, state: bytes) -> Returned | None:
+        """Bring a client's whole document together with this one. Raises ``LineageChanged``, ``ProtocolError`` or
+        ``LoadFailed``; then nothing was changed.
+        """
+        tab = ReturningTab(self.room_id, state)
+        if tab.new or tab.lineage == self.lineage:
+            return None
+        if not client.may_write:
+            raise LineageChanged(tab.lineage, self.lineage)
+        logger.info("%s comes back with a document of an earlier lineage", client.name)
+        own, seen = self._content(), tab.content
+        live = self.live_cells()
+        alone = not self.room.clients and not live
+        # The server tells every tab the file's hash. If it is still the same, nobody ran anything since.
+        known_hash = self.document.ystate.get("hash")
+        newer = known_hash is not None and tab.view.ystate.get("hash") == known_hash
+        result = reconcile(tab.base, own, seen, live, take_results=newer)
+        self._keep_conflict(result, seen)
+        kept = self._unite(tab, result.content, keep_theirs=alone)
+        if alone and tab.lineage:
+            # What that tab has is as it was, and so it is in others that come back like it.
+            self.lineage = tab.lineage
+            with self.room.writing(FromServer()):
+                write_lineage(self._doc, self.lineage)
+        self.record_anew()
+        return _Settling(self, tab, kept)
+
+    def _unite(self, tab: ReturningTab, content: Any, *, keep_theirs: bool) -> frozenset[str]:
+        """Done on a copy, which can be thrown away when it fails half-way."""
+        copy: Doc[Any] = Doc(client_id=self._doc.client_id)
+        copy.apply_update(self._doc.get_update())
+        document = document_types.wrap(self.room_id, copy)
+        with guarded("it cannot be brought together with the document"), copy.transaction():
+            kept = unite(
+                document,
+                tab.view,
+                lambda: document_types.become(document, content),
+                keep_theirs=keep_theirs,
+            )
+        update = copy.get_update(self._doc.get_state())
+        with self.room.writing(FromServer()):
+            self._doc.apply_update(update)
+        return kept
+
+    def _settle(self, tab: ReturningTab, kept: frozenset[str]) -> None:
+        """Take what the client still wrote into its old cells, which nobody sees any more."""
+        before, after = tab.look()
+        if before == after:
+            return
+        if isinstance(self.document, YNotebook):
+            # What it wrote into cells that are everybody's now has arrived as it is.
+            old = {cell["id"]: cell for cell in before["cells"]}
+            cells = [old.get(cell["id"], cell) if cell["id"] in kept else cell for cell in after["cells"]]
+            after = {**after, "cells": cells}
+        own = self._content()
+        result = reconcile(digests(before), own, after, self.live_cells())
+        self._keep_conflict(result, after)
+        if result.content != own:
+            with self.room.writing(FromServer()):
+                document_types.become(self.document, result.content)
+
+    def _keep_conflict(self, result: Reconciled, theirs: Any) -> None:
+        if result.conflicts:
+            path = self.document.path or self.room_id.file_id
+            where = self._set_aside_or_fail(path, path, theirs)
+            logger.warning(
+                "%s was changed here and in a tab that was away (%s). What is open was kept; the tab's version is "
+                "in %s",
+                path,
+                ", ".join(result.conflicts) or "all of it",
+                where,
+            )
+
+    def _content(self) -> Any:
+        """The content, with an id in every cell."""
+        with self.room.writing(FromServer()):
+            return document_types.content_of(self.document)
 
     # Private: sinks, called from inside transactions: they only take notes
 
@@ -372,6 +499,14 @@ class OpenDocument:
                 if key not in self.document.ystate or self.document.ystate[key] != value:
                     self.document.ystate[key] = value
 
+    def _expect_change(self) -> None:
+        """Say that the document has what its file has not, just before it has.
+
+        Right behind the last save's ``False`` the two leave one trace in the document instead of two.
+        """
+        self._say({"dirty": True})
+        self.mirror.changed()  # so that it is taken back, even if nothing follows
+
     def _save_for(self, client: RoomClient, save_id: int) -> None:
         assert self._tasks is not None, "the document is not open"
         self._tasks.start_soon(self._answer_save, client, save_id)
@@ -392,9 +527,10 @@ class OpenDocument:
         else:
             client.put(sync.save_reply(save_id, "success"))
 
-    async def _serve(self, client: RoomClient) -> None:
+    async def _serve(self, client: RoomClient, session: str | None) -> None:
         try:
-            await self.room.serve(client)
+            known = session is None or session == self.lineage
+            await self.room.serve(client, None if known else self._take_in)
         except Exception:
             logger.exception("Serving %s in %s failed; it is disconnected", client.name, self.room_id)
             client.close(1011, "The server failed to serve this connection.")
@@ -439,3 +575,18 @@ class OpenDocument:
             await self._writer.flush(self.room_id)
         except UpdateLogError as error:
             logger.error("%s", error)
+
+
+class _Settling:
+    """A client that was taken in, and may not know it yet."""
+
+    def __init__(self, document: OpenDocument, tab: ReturningTab, kept: frozenset[str]) -> None:
+        self._document = document
+        self._tab = tab
+        self._kept = kept
+
+    def note(self, update: bytes) -> None:
+        self._tab.note(update)
+
+    def settle(self) -> None:
+        self._document._settle(self._tab, self._kept)

@@ -78,7 +78,7 @@ class MirroredDocument(Protocol):
         """Whether saving without being asked is wanted."""
         ...
 
-    def agreed(self, base: Base) -> None:
+    def agreed(self, base: Base, content: Any) -> None:
         """This is what file and document have in common from now on, whatever was changed meanwhile."""
         ...
 
@@ -296,7 +296,7 @@ class FileMirror:
     def _agree(self, base: Base, content: Any) -> None:
         self._base = base
         self._base_content = content if self._type != "notebook" else self._identified(content)
-        self._document.agreed(base)
+        self._document.agreed(base, self._base_content)
 
     def _find(self) -> str:
         """Where the file is now, or was last if nobody knows."""

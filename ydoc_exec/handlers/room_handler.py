@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Awaitable, Callable
 from itertools import count
@@ -17,7 +16,7 @@ from tornado import web
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from ydoc_exec.documents.collaboration import Collaboration
-from ydoc_exec.errors import LineageChanged, YdocExecError
+from ydoc_exec.errors import YdocExecError
 from ydoc_exec.ids import GLOBAL_AWARENESS, RoomId
 from ydoc_exec.room.room_client import RoomClient
 
@@ -76,19 +75,11 @@ class RoomHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
                 collaboration.presence.admit(client)
                 return
             async with collaboration.documents.open(RoomId.parse(name)) as document:
-                session = self.get_query_argument("sessionId", "")
-                if session != document.lineage:
-                    raise LineageChanged(session, document.lineage)
                 self.client = client
-                document.admit(client)
-        except LineageChanged as error:
-            logger.warning("%s comes with lineage %r instead of %r", client.name, error.theirs, error.ours)
-            # Read by ``yprovider.ts``, ``_onConnectionClosed``: it offers to reload and drops its document.
-            reason = {"reason": "unknown_session", "sessionId": error.theirs[:32], "reloadable": True}
-            self.close(1003, json.dumps(reason, separators=(",", ":")))
+                document.admit(client, self._session())
         except YdocExecError as error:
             logger.warning("%s cannot open %s: %s", client.name, name, error)
-            self.close(error.close_code, _fitting(str(error)))
+            self.close(error.close_code, error.close_reason)
         except Exception:
             logger.exception("%s cannot open %s", client.name, name)
             self.close(4500, "The server failed to open this document; its log says why.")
@@ -106,6 +97,10 @@ class RoomHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
             self.client.left()
 
     # Private
+
+    def _session(self) -> str:
+        """The lineage that the client got when it opened the document, under either of its names."""
+        return self.get_query_argument("docSessionId", "") or self.get_query_argument("sessionId", "")
 
     async def _send(self, frame: bytes) -> None:
         try:

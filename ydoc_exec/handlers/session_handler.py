@@ -45,7 +45,15 @@ class SessionHandler(YdocExecHandler):
             document_types.document_class(room_id)
             lineage = await self._lineage(room_id)
         self.set_status(200 if known else 201)
-        self.finish({"format": body.format, "type": body.type, "fileId": file_id, "sessionId": lineage})
+        self.finish(
+            {
+                "format": body.format,
+                "type": body.type,
+                "fileId": file_id,
+                "sessionId": lineage,
+                "documentSessionId": lineage,
+            }
+        )
 
     async def _lineage(self, room_id: RoomId) -> str:
         """The document is opened for it: its lineage depends on what the log and the file hold."""

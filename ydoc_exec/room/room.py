@@ -11,14 +11,14 @@ import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from anyio import Event, create_task_group, fail_after
 from pycrdt import Awareness, Doc, Subscription, TransactionEvent
 from pycrdt.websocket import YRoom
 
 from ydoc_exec import sync
-from ydoc_exec.errors import BarrierNotReached, ProtocolError
+from ydoc_exec.errors import BarrierNotReached, ProtocolError, YdocExecError
 from ydoc_exec.origin import FromClient, Origin
 from ydoc_exec.room.outbox import Outbox
 from ydoc_exec.room.room_client import RoomClient
@@ -30,8 +30,31 @@ Sink = Callable[[bytes, Origin | None], None]
 EMPTY_UPDATE = b"\x00\x00"
 BARRIERS_REMEMBERED = 1000
 
+ANSWER_SECONDS = 30.0
+"""How long a client that is asked for its whole document has to send it."""
+
+EMPTY_STATE = b"\x00"
+"""The state vector of a document in which nothing was ever written."""
+
 PATIENCE = 4
 """A client for which so many times the backlog waits, and cannot be forgotten, is given up."""
+
+
+class Returned(Protocol):
+    """A client whose document had to be brought together with the room's: it may still write to its old one."""
+
+    def note(self, update: bytes) -> None:
+        """An update of the client that it made before it had the room's document."""
+        ...
+
+    def settle(self) -> None:
+        """The client has the room's document from now on."""
+        ...
+
+
+TakeIn = Callable[[RoomClient, bytes], "Returned | None"]
+"""Bring a client's whole document, as an update, together with the room's. ``None``: it is part of the room's
+history and is applied as it is. Raises an error with a close code when that cannot be."""
 
 
 class Room:
@@ -56,10 +79,12 @@ class Room:
         self.name = name
         self.doc = doc
         self.clients: set[RoomClient] = set()
+        self._arriving: set[RoomClient] = set()
         self._backlog = backlog
         self._save = save
         # It is never ready, so it does not observe the document: see ``room_client.py``.
         self._yroom = YRoom(ready=False, ydoc=doc, log=logger)
+        self._returned: dict[RoomClient, Returned] = {}
         self._sinks: list[Sink] = []
         self._writer: Origin | None = None
         self._barriers_reached: OrderedDict[str, None] = OrderedDict()
@@ -96,21 +121,29 @@ class Room:
             self.doc.unobserve(subscription)
             self._sinks.clear()
 
-    async def serve(self, client: RoomClient) -> None:
-        """Let a client take part until it leaves. A client's failure ends its own part and nothing else."""
+    async def serve(self, client: RoomClient, take_in: TakeIn | None = None) -> None:
+        """Let a client take part until it leaves. A client's failure ends its own part and nothing else.
+
+        With ``take_in`` the client may have a document of another history. It is asked for all of it, and sent
+        nothing of the room's before ``take_in`` has brought them together.
+        """
         client.join(
             self, Outbox(self._backlog, self.doc.get_update, self.doc.get_state), PATIENCE * self._backlog
         )
         # Who is here already: YRoom would tell a newcomer only about the next change.
         client.put(self._everybody())
-        self.clients.add(client)
+        self._arriving.add(client)
         try:
             async with create_task_group() as tasks:
                 tasks.start_soon(client.write_regularly)
-                await self._yroom.serve(client)
+                if take_in is None or await self._take_in(client, take_in):
+                    self.clients.add(client)
+                    await self._yroom.serve(client)
                 tasks.cancel_scope.cancel()
         finally:
+            self._arriving.discard(client)
             self.clients.discard(client)
+            self._returned.pop(client, None)
             client.end()
             self._say_left(client)
 
@@ -122,6 +155,9 @@ class Room:
             client.caught_up()
         elif isinstance(message, (sync.SyncStep2, sync.SyncUpdate)):
             self._apply(client, message.update)
+            if isinstance(message, sync.SyncStep2):
+                # It answers the question that came behind the room's document, so it has that.
+                self._settle(client)
         elif isinstance(message, sync.Awareness):
             client.awareness_ids.update(state.client_id for state in message.states)
             return True
@@ -156,7 +192,7 @@ class Room:
 
     def disconnect(self, code: int, reason: str) -> None:
         """End every client's connection."""
-        for client in list(self.clients):
+        for client in list(self.clients | self._arriving):
             client.close(code, reason)
 
     # Private
@@ -170,9 +206,41 @@ class Room:
         for sink in self._sinks:
             sink(update, self._writer)
 
+    async def _take_in(self, client: RoomClient, take_in: TakeIn) -> bool:
+        """Whether what the client has is in the room now."""
+        client.put(sync.step1(EMPTY_STATE))
+        frames: list[bytes] = []
+        try:
+            with fail_after(ANSWER_SECONDS):
+                async for frame in client.frames():
+                    message = sync.parse(frame)
+                    if not isinstance(message, sync.SyncStep2):
+                        frames.append(frame)  # to be taken when it is clear what they mean
+                        continue
+                    returned = take_in(client, message.update)
+                    if returned is None:
+                        self._apply(client, message.update)
+                    else:
+                        self._returned[client] = returned
+                    client.unread(frames)
+                    return True
+        except TimeoutError:
+            client.close(1013, "Your document did not come. Connect again.")
+        except YdocExecError as error:
+            logger.warning("%s cannot be taken in: %s", client.name, error)
+            client.close(error.close_code, error.close_reason)
+        return False
+
+    def _settle(self, client: RoomClient) -> None:
+        returned = self._returned.pop(client, None)
+        if returned is not None:
+            returned.settle()
+
     def _apply(self, client: RoomClient, update: bytes) -> None:
         if not client.may_write or update == EMPTY_UPDATE:
             return
+        if client in self._returned:
+            self._returned[client].note(update)
         with guarded("an update could not be applied"), self.writing(FromClient(client.number)):
             self.doc.apply_update(update)
 

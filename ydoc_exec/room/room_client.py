@@ -18,7 +18,8 @@ It stands between the network and the room and decides what reaches either. Meas
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from anyio import (
@@ -30,7 +31,7 @@ from anyio import (
     lowlevel,
 )
 
-from ydoc_exec.errors import ProtocolError
+from ydoc_exec.errors import YdocExecError
 from ydoc_exec.room.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class RoomClient:
         self._write = write
         self._close = close
         self._sender, self._receiver = create_memory_object_stream[bytes](READ_AHEAD)
+        self._unread: deque[bytes] = deque()
         self._wake = Event()
         self._room: Room | None = None
         self._outbox: Outbox | None = None
@@ -157,18 +159,27 @@ class RoomClient:
         """``YRoom`` has something for the client."""
         self.put(message)
 
+    async def frames(self) -> AsyncIterator[bytes]:
+        """What the client sends, until it leaves."""
+        async for frame in self._receiver:
+            yield frame
+
+    def unread(self, frames: Sequence[bytes]) -> None:
+        """Have frames that were taken from ``frames`` come again, before all others."""
+        self._unread.extendleft(reversed(frames))
+
     async def recv(self) -> bytes:
         """The next message that ``YRoom`` has to see: presence, and nothing else."""
         assert self._room is not None, "the client has not joined"
         while True:
-            frame = await self._receiver.receive()
+            frame = self._unread.popleft() if self._unread else await self._receiver.receive()
             # A client with many frames at hand must not keep the others waiting.
             await lowlevel.checkpoint()
             try:
                 for_yroom = self._room.receive(self, frame)
-            except ProtocolError as error:
-                logger.warning("%s sent a bad frame and is disconnected: %s", self.name, error)
-                self.close(error.close_code, str(error))
+            except YdocExecError as error:
+                logger.warning("%s sent what cannot be taken and is disconnected: %s", self.name, error)
+                self.close(error.close_code, error.close_reason)
                 raise EndOfStream from None
             if for_yroom:
                 return frame

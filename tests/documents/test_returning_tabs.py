@@ -1,0 +1,295 @@
+"""Tabs that come back to a document which the server had to build anew, with the stock conversation and no log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from jupyter_ydoc import YUnicode
+from pycrdt import Text
+
+from tests.documents.conftest import ROOM, TEXT, Life, Site, Tab, ab, cell, notebook, sources
+from tests.room.conftest import Peer
+from tests.room.waiting import until
+from ydoc_exec.documents.open_document import OpenDocument
+from ydoc_exec.ids import Lineage
+from ydoc_exec.store.memory_update_log import MemoryUpdateLog
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.timeout(30),
+    pytest.mark.filterwarnings("ignore:(Cell is missing an id|Non-unique cell id)"),
+    pytest.mark.filterwarnings("ignore:Unclosed <MemoryObjectSendStream:ResourceWarning"),  # YRoom's
+]
+
+
+class Away:
+    """A tab that was connected once, and what it has."""
+
+    def __init__(self, tab: Tab, lineage: Lineage) -> None:
+        self.state = tab.doc.get_update()
+        self.lineage = lineage
+
+    def again(self, change: Callable[[Tab], None] | None = None, **options: Any) -> Tab:
+        """The same tab before it connects again; ``change`` is what its user did meanwhile."""
+        tab = Tab(**options)
+        tab.doc.apply_update(self.state)
+        if change is not None:
+            with tab.doc.transaction():
+                change(tab)
+        tab._unsent.clear()
+        return tab
+
+
+async def come_back(tab: Peer, document: OpenDocument, lineage: str) -> None:
+    """The conversation of a y-websocket that connects again, to its end."""
+    document.admit(tab.client, lineage)
+    await until(lambda: bool(tab.frames))
+    await tab.greet()
+    await tab.flush()
+    await until(lambda: tab.synced or tab.closed is not None)
+    if tab.closed is None:
+        # The room's question came behind its document, and the answer ends the conversation.
+        await tab.flush()
+        await tab.send(b"\x02\x07barrier\x02it")
+        await document.room.barrier("it", 5)
+
+
+async def meet(life: Life, change: Callable[[Tab], None] | None = None, *, save: bool = True) -> Away:
+    """A tab that opens the document, changes it, and goes away in mid-connection."""
+    tab = Tab()
+    async with life.documents.open(ROOM) as document:
+        await tab.come_to(document)
+        if change is not None:
+            with tab.doc.transaction():
+                change(tab)
+            await tab.flush()
+        await until(lambda: tab.sources == sources(document))
+        if save:
+            await document.mirror.save()
+            await until(lambda: tab.state.get("dirty") is False)
+        return Away(tab, document.lineage)
+
+
+def retype(index: int, text: str) -> Callable[[Tab], None]:
+    def change(tab: Tab) -> None:
+        source = tab.notebook.ycells[index]["source"]
+        source.clear()
+        source += text
+
+    return change
+
+
+def forget(site: Site) -> None:
+    """The log is gone."""
+    site.log = MemoryUpdateLog()
+
+
+async def everywhere(site: Site, document: OpenDocument, tab: Tab, expected: list[str]) -> None:
+    await until(lambda: sources(document) == expected)
+    await until(lambda: tab.sources == expected)
+    await until(lambda: site.on_disk == expected)
+    assert len(set(tab.ids)) == len(tab.ids)
+
+
+async def rebuilt(site: Site) -> Away:
+    """A tab of a document whose file is not the one it was built from, and whose log is gone."""
+    site.write(ab("a", "b"))
+    async with site.serving() as life:
+        away = await meet(life, retype(0, "edited"))
+    forget(site)
+    return away
+
+
+async def test_nothing_was_changed(site: Site) -> None:
+    away = await rebuilt(site)
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        assert document.lineage != away.lineage
+        tab = away.again()
+        cells = [item["source"] for item in tab.notebook.ycells]
+        await come_back(tab, document, away.lineage)
+        await everywhere(site, document, tab, ["edited", "b"])
+        assert document.lineage == away.lineage
+        # The tab's own cells are the ones that stayed.
+        assert [str(source) for source in cells] == ["edited", "b"]
+        assert not site.aside
+
+
+async def test_the_tab_was_typed_in(site: Site) -> None:
+    away = await rebuilt(site)
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        tab = away.again(retype(1, "typed while away"))
+        await come_back(tab, document, away.lineage)
+        await everywhere(site, document, tab, ["edited", "typed while away"])
+        assert not site.aside
+
+
+async def test_the_file_was_changed(site: Site) -> None:
+    away = await rebuilt(site)
+    site.write(ab("edited", "changed elsewhere"))
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        tab = away.again()
+        await come_back(tab, document, away.lineage)
+        await everywhere(site, document, tab, ["edited", "changed elsewhere"])
+        assert not site.aside
+
+
+async def test_both_were_changed_in_other_cells(site: Site) -> None:
+    away = await rebuilt(site)
+    site.write(ab("edited", "changed elsewhere"))
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        tab = away.again(retype(0, "typed while away"))
+        await come_back(tab, document, away.lineage)
+        await everywhere(site, document, tab, ["typed while away", "changed elsewhere"])
+        assert not site.aside
+
+
+async def test_both_changed_the_same_cell(site: Site) -> None:
+    away = await rebuilt(site)
+    site.write(ab("edited", "changed elsewhere"))
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        tab = away.again(retype(1, "typed while away"))
+        await come_back(tab, document, away.lineage)
+        await everywhere(site, document, tab, ["edited", "changed elsewhere"])
+        assert [item["source"] for item in site.aside[0]["cells"]] == ["edited", "typed while away"]
+
+
+async def test_cells_that_were_added_and_deleted(site: Site) -> None:
+    away = await rebuilt(site)
+    site.write(notebook(cell("cell-0", "new in the file"), cell("cell-a", "edited"), cell("cell-b", "b")))
+
+    def change(tab: Tab) -> None:
+        tab.notebook.append_cell(cell("cell-c", "new in the tab"))
+        del tab.notebook.ycells[1]
+
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        tab = away.again(change)
+        await come_back(tab, document, away.lineage)
+        await everywhere(site, document, tab, ["new in the file", "edited", "new in the tab"])
+        assert not site.aside
+
+
+async def test_somebody_is_there_already(site: Site) -> None:
+    away = await rebuilt(site)
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        lineage = document.lineage
+        other = Tab()
+        await other.come_to(document)
+        await other.edit(1, "typed by the other")
+        seen = len(other.frames)
+        tab = away.again(retype(0, "typed while away"))
+        await come_back(tab, document, away.lineage)
+        await everywhere(site, document, tab, ["typed while away", "typed by the other"])
+        await until(lambda: other.sources == tab.sources)
+        assert document.lineage == lineage
+        assert other.ids == ["cell-a", "cell-b"] and len(other.frames) > seen
+        # And both go on.
+        await tab.edit(1, "and on")
+        await other.edit(0, "and on too")
+        await everywhere(site, document, tab, ["and on too", "and on"])
+        await until(lambda: other.sources == tab.sources)
+        assert not site.aside
+
+
+async def test_coming_back_again_with_the_first_lineage(site: Site) -> None:
+    """The address of a tab's websocket names for ever the lineage that it got first."""
+    away = await rebuilt(site)
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        other = Tab()
+        await other.come_to(document)
+        tab = away.again(retype(0, "once"))
+        await come_back(tab, document, away.lineage)
+        later = Away(tab, away.lineage)
+        tab.leave()
+        await other.edit(1, "meanwhile")
+        tab = later.again(lambda tab: tab.notebook.ycells[0]["source"].insert(0, "at "))
+        await come_back(tab, document, away.lineage)
+        await everywhere(site, document, tab, ["at once", "meanwhile"])
+        assert not site.aside
+
+
+async def test_two_old_tabs_one_after_the_other(site: Site) -> None:
+    away = await rebuilt(site)
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        first = away.again(retype(0, "typed in the first"))
+        second = away.again(retype(1, "typed in the second"))
+        await come_back(first, document, away.lineage)
+        await come_back(second, document, away.lineage)
+        await everywhere(site, document, second, ["typed in the first", "typed in the second"])
+        await until(lambda: first.sources == second.sources)
+
+
+async def test_what_is_typed_before_the_answer_is_there(site: Site) -> None:
+    """The room keeps its own cells, as somebody looks at them; the tab's user types into the old ones meanwhile."""
+    away = await rebuilt(site)
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        other = Tab()
+        await other.come_to(document)
+        tab = away.again()
+        document.admit(tab.client, away.lineage)
+        await until(lambda: bool(tab.frames))
+        tab.reading = type(tab.reading)()  # what the server says takes its time
+        await tab.greet()
+        await tab.flush()
+        await tab.edit(0, "typed before the answer")
+        tab.reading.set()
+        await until(lambda: tab.synced)
+        await tab.flush()
+        await everywhere(site, document, tab, ["typed before the answer", "b"])
+        await until(lambda: other.sources == tab.sources)
+
+
+async def test_a_reader_cannot_be_taken_in(site: Site) -> None:
+    away = await rebuilt(site)
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        tab = away.again(retype(0, "of a reader"), may_write=False)
+        await come_back(tab, document, away.lineage)
+        assert tab.closed is not None and tab.closed[0] == 1003
+        assert json.loads(tab.closed[1])["reason"] == "session_changed"
+        assert sources(document) == ["edited", "b"]
+
+
+async def test_a_reader_who_opens_it_for_the_first_time(site: Site) -> None:
+    site.write(ab())
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        tab = Tab(may_write=False)
+        await come_back(tab, document, "another")
+        assert tab.sources == ["a", "b"]
+
+
+async def test_garbage_instead_of_a_document(site: Site) -> None:
+    site.write(ab())
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        tab = Tab()
+        document.admit(tab.client, "another")
+        await until(lambda: bool(tab.frames))
+        await tab.send(b"\x00\x01\x05\xff\xff\xff\xff\xff")
+        await until(lambda: tab.closed is not None)
+        assert sources(document) == ["a", "b"]
+
+
+async def test_text_is_not_doubled(site: Site) -> None:
+    site.file.write_text("one\n")
+    async with site.serving() as life, life.documents.open(TEXT) as document:
+        tab = Peer()
+        view = YUnicode(tab.doc)
+        await come_back(tab, document, document.lineage)
+        view.set("one\ntwo 📊\n")
+        await tab.flush()
+        await until(lambda: document.read() == "one\ntwo 📊\n")
+        await document.mirror.save()
+        lineage, state = document.lineage, tab.doc.get_update()
+    forget(site)
+    async with site.serving() as life, life.documents.open(TEXT) as document:
+        assert document.lineage != lineage
+        tab = Peer()
+        tab.doc.apply_update(state)
+        view = YUnicode(tab.doc)
+        tab.doc.get("source", type=Text).insert(0, "zero\n")
+        tab._unsent.clear()
+        await come_back(tab, document, lineage)
+        await until(lambda: document.read() == "zero\none\ntwo 📊\n")
+        await until(lambda: YUnicode(tab.doc).get() == "zero\none\ntwo 📊\n")
+        await until(lambda: site.file.read_text() == "zero\none\ntwo 📊\n")

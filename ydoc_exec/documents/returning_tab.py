@@ -1,0 +1,60 @@
+"""The document that a client comes back with, when it may be of another lineage than the server's.
+
+It is read into a document of its own, so that nothing of it reaches the room before it is known what it is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jupyter_ydoc.ybasedoc import YBaseDoc
+from pycrdt import Doc
+
+from ydoc_exec.documents import document_types
+from ydoc_exec.documents.ancestry import read_base, read_lineage
+from ydoc_exec.files.reconciliation import Digests
+from ydoc_exec.ids import Lineage, RoomId
+from ydoc_exec.room.room import guarded
+
+
+class ReturningTab:
+    """A client's document as it was when it came, and what the client has typed since.
+
+    Raises ``ProtocolError`` if ``state`` is no update, or what it makes cannot be read as a document.
+    """
+
+    def __init__(self, room: RoomId, state: bytes) -> None:
+        self._doc: Doc[Any] = Doc()
+        with guarded("a client's document cannot be read"):
+            self._doc.apply_update(state)
+            self.view: YBaseDoc = document_types.wrap(room, self._doc)
+            self.content: Any = document_types.content_of(self.view)
+        """What it had when it was last looked at: see ``look``."""
+
+    @property
+    def new(self) -> bool:
+        """Whether it never was a document of any server: the client opens it for the first time."""
+        content = self.content
+        return not self.lineage and not (content.get("cells") if isinstance(content, dict) else content)
+
+    @property
+    def lineage(self) -> Lineage:
+        """Whose history it has; empty if it does not say."""
+        return read_lineage(self._doc)
+
+    @property
+    def base(self) -> Digests:
+        """What it had in common with its file, as far as it was told."""
+        return read_base(self._doc)
+
+    def note(self, update: bytes) -> None:
+        """The client has changed it. Raises ``ProtocolError``."""
+        with guarded("an update could not be applied"):
+            self._doc.apply_update(update)
+
+    def look(self) -> tuple[Any, Any]:
+        """What it had when it was last looked at, and what it has now. Raises ``ProtocolError``."""
+        before = self.content
+        with guarded("a client's document cannot be read"):
+            self.content = document_types.content_of(self.view)
+        return before, self.content

@@ -1,0 +1,167 @@
+"""Uniting two documents that have the same content and no history in common.
+
+Applied one onto the other, they have everything twice: every item of both is there. So in the same transaction
+one of each pair is deleted, and the document is made the content that was agreed on. Everybody who is sent that
+one update sees only what has changed for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from jupyter_ydoc import YNotebook, YUnicode
+from jupyter_ydoc.ybasedoc import YBaseDoc
+from pycrdt import Array, Assoc, Doc, Map, Text
+
+SERVERS_MAPS = ("state", "execution", "base", "lineage")
+"""Root maps in which only the server has a say, or the last word."""
+
+Items = frozenset[tuple[int, int]]
+"""The cells of one history: each by the client and the clock of the item that holds it."""
+
+
+def cell_items(document: YBaseDoc) -> Items:
+    """The items that hold the cells of a notebook; none for other documents."""
+    if not isinstance(document, YNotebook):
+        return frozenset()
+    return frozenset(_items(document.ycells))
+
+
+def unite(
+    document: YBaseDoc, theirs: YBaseDoc, become: Callable[[], None], *, keep_theirs: bool
+) -> frozenset[str]:
+    """Let ``document`` have the history of ``theirs`` as well; which cells are those of ``theirs`` now.
+
+    Called inside a transaction. ``become`` gives the document its content: cells that are there, found by their
+    ids, it must change in place.
+
+    Args:
+        keep_theirs: which of two cells with the same id stays: the one of ``theirs``, which that side then sees
+            unchanged, or the document's own.
+    """
+    doc: Doc[Any] = document.ydoc
+    before = {name: _plan(doc.get(name, type=Map)) for name in SERVERS_MAPS}
+    our_items, their_items = cell_items(document), cell_items(theirs)
+    our_text = str(document.get()) if isinstance(document, YUnicode) else ""
+    doc.apply_update(theirs.ydoc.get_update())
+    kept: frozenset[str] = frozenset()
+    if isinstance(document, YNotebook):
+        kept = _drop_doubles(document.ycells, our_items, their_items, keep_theirs)
+    elif isinstance(document, YUnicode):
+        _drop_text(doc.get("source", type=Text), our_text, theirs.ydoc.get("source", type=Text), keep_theirs)
+    become()
+    for name, plan in before.items():
+        _restore(doc.get(name, type=Map), plan)
+    return kept
+
+
+def replace_text(text: Text, wanted: str) -> None:
+    """Make a shared text another one by changing what lies between its common beginning and end.
+
+    Linear, which jupyter_ydoc's way of finding the difference is not. Indices are bytes of UTF-8.
+    """
+    have, want = str(text).encode(), wanted.encode()
+    start = _common(have, want)
+    end = _common(have[start:][::-1], want[start:][::-1])
+    while start and (_inside(have, start) or _inside(want, start)):
+        start -= 1
+    while end and (_inside(have, len(have) - end) or _inside(want, len(want) - end)):
+        end -= 1
+    if start < len(have) - end:
+        del text[start : len(have) - end]
+    if start < len(want) - end:
+        text.insert(start, want[start : len(want) - end].decode())
+
+
+# Private
+
+
+def _items(cells: Array[Any]) -> list[tuple[int, int]]:
+    found = []
+    for index in range(len(cells)):
+        item = cells.sticky_index(index, Assoc.AFTER).to_json()["item"]
+        found.append((int(item["client"]), int(item["clock"])))
+    return found
+
+
+def _drop_doubles(cells: Array[Any], ours: Items, theirs: Items, keep_theirs: bool) -> frozenset[str]:
+    first, second = (theirs, ours) if keep_theirs else (ours, theirs)
+    items = _items(cells)
+    names = [str(cell.get("id")) for cell in cells]
+    chosen: dict[str, int] = {}
+    for side in (first, second):
+        for index, (item, name) in enumerate(zip(items, names, strict=True)):
+            if item in side:
+                chosen.setdefault(name, index)
+    for index in reversed(range(len(items))):
+        if chosen.get(names[index]) != index:
+            del cells[index]
+    return frozenset(name for name, index in chosen.items() if items[index] in theirs)
+
+
+def _drop_text(both: Text, ours: str, theirs: Text, keep_theirs: bool) -> None:
+    """Leave one of two texts, if they lie one behind the other, as they do unless they share something."""
+    if not ours or not str(theirs):
+        return
+    first, second = ours, str(theirs)
+    theirs_first = _first_item(both) == _first_item(theirs)
+    if theirs_first:
+        first, second = second, first
+    if str(both) == first + second:
+        border = len(first.encode())
+        if keep_theirs == theirs_first:
+            del both[border : border + len(second.encode())]
+        else:
+            del both[0:border]
+
+
+def _first_item(text: Text) -> Any:
+    return text.sticky_index(0, Assoc.AFTER).to_json()["item"]
+
+
+def _plan(shared: Any) -> Any:
+    """What a shared value holds, with what it is made of, so that it can be made again."""
+    if isinstance(shared, Map):
+        return (Map, {key: _plan(item) for key, item in shared.items()})
+    if isinstance(shared, Array):
+        return (Array, [_plan(item) for item in shared])
+    if isinstance(shared, Text):
+        return (Text, str(shared))
+    return (None, shared)
+
+
+def _make(plan: Any) -> Any:
+    kind, value = plan
+    if kind is Map:
+        return Map({key: _make(item) for key, item in value.items()})
+    if kind is Array:
+        return Array([_make(item) for item in value])
+    return Text(value) if kind is Text else value
+
+
+def _restore(shared: Map[Any], plan: Any) -> None:
+    wanted = plan[1]
+    for key in list(shared.keys()):
+        if key not in wanted:
+            del shared[key]
+    for key, item in wanted.items():
+        if key not in shared or _plan(shared[key]) != item:
+            shared[key] = _make(item)
+
+
+def _common(one: bytes, other: bytes) -> int:
+    """The length of the common beginning."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[:middle] == other[:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _inside(data: bytes, place: int) -> bool:
+    """Whether this place is inside a character."""
+    return place < len(data) and data[place] & 0xC0 == 0x80
