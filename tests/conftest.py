@@ -1,9 +1,6 @@
 """What all tests share: the event loop they run on, real servers, and the machine.
 
-``scripts/test`` has several processes share the tests out among them (pytest-xdist). Most tests wait for a server
-or a kernel most of the time, so three get on well on two cores. A group of tests runs one after the other in one
-process: all that need a browser, and otherwise those of a module, which may share a server. A test that is found
-to wait and do nothing is put into the group ``waiting`` by its own mark.
+``scripts/test`` has several processes share the tests out (pytest-xdist; ``tests/groups.py`` says how).
 """
 
 from __future__ import annotations
@@ -13,7 +10,9 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
 
+from tests.groups import Groups, rank
 from tests.server import LabServer
 from tests.turns import Turns
 
@@ -26,17 +25,18 @@ _live: list[LabServer] = []
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
 
-FIRST = ("browser", "waiting", "tests/headless/", "tests/handlers/", "tests/kernel/", "tests/documents/")
-"""The groups that take longest, which begin with these, are begun first: what is short fills the gaps."""
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Groups:
+    """Several processes share the tests out in groups, in the order that the tests are given here."""
+    config.option.loadscopereorder = False
+    return Groups(config, log)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Give each test its group. A process of several runs the groups in an order that ends early."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(_group(item)))
+    """What takes longest is begun first. Who wants to be alone waits for the others: at the end there are few."""
     if _process_of_several(config):
-        items.sort(key=_place)
+        items.sort(key=lambda item: (rank(item.nodeid), _alone(item)))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -48,33 +48,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         return (yield)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Name a test as one names it to run it: pytest-xdist adds its group, and needs that in the process itself."""
-    name, at, group = report.nodeid.rpartition("@")
-    if hasattr(report, "worker_id") and at and "]" not in group:
-        report.nodeid = name
-
-
 def _process_of_several(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
 
 
 def _alone(item: pytest.Item) -> bool:
     return item.get_closest_marker("alone") is not None
-
-
-def _group(item: pytest.Item) -> str:
-    if item.get_closest_marker("browser"):
-        return "browser"
-    return item.path.relative_to(item.config.rootpath).as_posix()
-
-
-def _place(item: pytest.Item) -> tuple[int, bool]:
-    [mark] = item.iter_markers("xdist_group")
-    rank = next((n for n, start in enumerate(FIRST) if mark.args[0].startswith(start)), len(FIRST))
-    # Whoever wants to be alone waits for the others and they for them: at the end there are the fewest.
-    return rank, _alone(item)
 
 
 @pytest.fixture(scope="session")

@@ -46,7 +46,6 @@ class OpenNotebook(Protocol):
     ) -> NotebookPage: ...
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Everything in this folder needs a browser."""
     here = Path(__file__).parent

@@ -178,13 +178,7 @@ async def test_5_a_new_cell_each_time(server: LabServer, open_notebook: OpenNote
     assert [cell.count for cell in cells] == list(range(1, 51))
 
 
-@pytest.mark.parametrize(
-    "delay",
-    [
-        pytest.param(0.0, id="fast network"),
-        pytest.param(0.3, id="slow websocket", marks=pytest.mark.xdist_group("waiting")),
-    ],
-)
+@pytest.mark.parametrize("delay", [0.0, 0.3], ids=["fast network", "slow websocket"])
 async def test_5_another_text_each_time(server: LabServer, open_notebook: OpenNotebook, delay: float) -> None:
     """Fifty times: type over the text of the same cell and run it at once. With a websocket that is slower
     than the requests, the request arrives first and must not run the text that is still there."""
@@ -218,7 +212,6 @@ async def test_5_another_text_each_time(server: LabServer, open_notebook: OpenNo
     assert ran == [str(number) for number in range(50)]
 
 
-@pytest.mark.xdist_group("waiting")
 async def test_6_nobody_is_there_for_most_of_a_long_run(
     servers: Servers, open_notebook: OpenNotebook
 ) -> None:

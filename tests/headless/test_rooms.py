@@ -61,7 +61,6 @@ async def test_two_clients_type_together(shared_server: LabServer) -> None:
         assert "".join(key for key in one.source(0) if key.isalpha()) == "ABCDEFGHIJ"
 
 
-@pytest.mark.xdist_group("waiting")
 @pytest.mark.timeout(120)
 async def test_a_client_that_does_nothing_keeps_its_connection(shared_server: LabServer) -> None:
     """``y-websocket`` gives up a connection on which no message came for 30 s; it repeats its presence

@@ -152,7 +152,6 @@ async def test_5_what_was_typed_before_the_request_is_what_runs(server: LabServe
         assert ran == [str(number) for number in range(50)]
 
 
-@pytest.mark.xdist_group("waiting")
 @pytest.mark.timeout(240)
 async def test_6_nobody_is_there_for_most_of_a_long_run(servers: Servers) -> None:
     """For longer than a document lingers; the test in the browser does it for 75 seconds."""
