@@ -45,7 +45,16 @@ MAY_IMPORT = {
 }
 """The parts and, for each, the parts it may import besides itself. Arrows go down only."""
 
-PURE = ("execution", "notebook", "files.decision", "files.merge", "sync", *BASE)
+PURE = (
+    "execution",
+    "notebook",
+    "files.decision",
+    "files.merge",
+    "files.wipe",
+    "room.deletions",
+    "sync",
+    *BASE,
+)
 
 OUTSIDE = {
     "asyncio",
