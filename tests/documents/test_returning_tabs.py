@@ -184,7 +184,8 @@ async def test_somebody_is_there_already(site: Site) -> None:
         await everywhere(site, document, tab, ["typed while away", "typed by the other"])
         await until(lambda: other.sources == tab.sources)
         assert document.lineage == lineage
-        assert other.ids == ["cell-a", "cell-b"] and len(other.frames) > seen
+        assert other.ids == ["cell-a", "cell-b"]
+        assert len(other.frames) > seen
         # And both go on.
         await tab.edit(1, "and on")
         await other.edit(0, "and on too")
@@ -246,7 +247,8 @@ async def test_a_reader_cannot_be_taken_in(site: Site) -> None:
     async with site.serving() as life, life.documents.open(ROOM) as document:
         tab = away.again(retype(0, "of a reader"), may_write=False)
         await come_back(tab, document, away.lineage)
-        assert tab.closed is not None and tab.closed[0] == 1003
+        assert tab.closed is not None
+        assert tab.closed[0] == 1003
         assert json.loads(tab.closed[1])["reason"] == "session_changed"
         assert sources(document) == ["edited", "b"]
 
