@@ -47,6 +47,11 @@ def run_to_its_end(target: NotebookTarget, run: Run, *edits: Edit) -> None:
     target.ended([Ended(run, edits)])
 
 
+def end(target: NotebookTarget, run: Run, *edits: Edit, count: int = 1) -> None:
+    run.outcome = Outcome(RunState.OK, execution_count=count)
+    target.ended([Ended(run, edits)])
+
+
 def said(target: NotebookTarget, run: Run, *edits: Edit) -> None:
     target.edit([RunOutput(run, edits)])
 
@@ -199,6 +204,20 @@ async def test_late_output_changes_a_display_of_a_closed_notebook(site: Site) ->
         async with life.documents.open(ROOM) as document:
             assert outputs(document) == [shown("2")]
             assert outputs(document, 1) == []
+
+
+async def test_the_end_of_a_run_that_has_lost_its_cell_changes_displays_elsewhere(site: Site) -> None:
+    site.write(ab())
+    old, new = a_run("old"), a_run("new")
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        target = target_of(document)
+        run_to_its_end(target, a_run("first", "cell-b"), show("1"))
+        target.queued([old])
+        target.queued([new])
+        end(target, old, change("2"), show("3"))
+        assert outputs(document, 1) == [shown("2")]
+        assert outputs(document) == []
+        end(target, new)
 
 
 async def test_what_another_program_wrote_is_no_display_of_ours(site: Site) -> None:

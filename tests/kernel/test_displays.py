@@ -56,3 +56,17 @@ async def test_a_run_that_has_lost_its_cell_still_updates_displays_elsewhere(
         await place.target.wait_ended(third)
         await place.target.wait(lambda: "late" in replaced(place.target.edits))
         assert place.target.text(second) == "mine\n"
+
+
+async def test_the_last_update_of_a_run_that_has_lost_its_cell(kernels: Kernels, kernel_id: KernelId) -> None:
+    """It is said right before the end, so that no regular flush comes for it."""
+    show = "handle = display({'text/plain': 'first'}, raw=True, display_id='x')"
+    update = "print('old', flush=True); handle.update({'text/plain': 'last'}, raw=True)"
+    async with place_with(kernels, flush_interval=60.0) as place:
+        await place.run(kernel_id, show)
+        [old] = await place.submit(kernel_id, update, cell="same")
+        [new] = await place.submit(kernel_id, "print('new')", cell="same")
+        await place.target.wait_ended(old, new)
+        assert replaced(place.target.edits)[-1] == "last"
+        assert place.target.text(old) == ""
+        assert place.target.text(new) == "new\n"

@@ -171,8 +171,11 @@ class NotebookTarget:
         def write(place: Place) -> None:
             owned = [item for item in ended if self.owns(item.run)]
             with place.room.writing(FromKernel()):
-                for item in owned:
+                for item in ended:
                     run = item.run
+                    if not self.owns(run):
+                        self._apply(place, run, replacements(item.edits))
+                        continue
                     count = run.outcome.execution_count if run.outcome is not None else None
                     self._write(place, run, item.edits)
                     place.notebook.finish(run.cell, count)
