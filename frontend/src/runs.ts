@@ -9,7 +9,7 @@ export type RunState = 'queued' | 'running' | 'input' | Outcome;
 /** What the server says of a run when it is asked; `unknown` when it does not know it (any more). */
 export type Answer = RunState | 'unknown';
 
-/** An entry of the map `runs` in the document's root map `execution`, as far as it matters here. */
+/** An entry of the map `now.runs` in the document's root map `execution`, as far as it matters here. */
 interface RunEntry {
   run_id: string;
   state: RunState;
@@ -58,7 +58,7 @@ export class RunWatch {
     private readonly patience: Patience = { unseen: 2000, again: 5000 }
   ) {
     this.execution = doc.getMap('execution');
-    // Deep, from the root: the map of runs may itself be replaced.
+    // Deep, from the root: the server replaces what is in it as a whole.
     this.execution.observeDeep(this.look);
     this.look();
   }
@@ -182,8 +182,8 @@ export class RunWatch {
   }
 
   private entry(cellId: string): RunEntry | undefined {
-    const runs = this.execution.get('runs') as Y.Map<RunEntry> | undefined;
-    return runs?.get(cellId);
+    const now = this.execution.get('now') as Y.Map<Y.Map<RunEntry>> | undefined;
+    return now?.get('runs')?.get(cellId);
   }
 
   private readonly execution: Y.Map<unknown>;

@@ -20,7 +20,12 @@ class Pair {
         Y.applyUpdate(this.browser, update);
       }
     });
-    this.server.getMap('execution').set('runs', new Y.Map());
+    this.renew();
+  }
+
+  /** What the server does when a run comes and there is none: what was live before goes as a whole. */
+  renew(...entries: [string, unknown][]): void {
+    this.server.getMap('execution').set('now', now(...entries));
   }
 
   enter(cellId: string, runId: string, state: RunState): void {
@@ -47,8 +52,14 @@ class Pair {
   }
 
   private get runs(): Y.Map<unknown> {
-    return this.server.getMap('execution').get('runs') as Y.Map<unknown>;
+    const live = this.server.getMap('execution').get('now') as Y.Map<unknown>;
+    return live.get('runs') as Y.Map<unknown>;
   }
+}
+
+/** What is live, with these runs. */
+function now(...entries: [string, unknown][]): Y.Map<unknown> {
+  return new Y.Map([['runs', new Y.Map(entries)]]);
 }
 
 /** Answers from a list, then for ever the last one; keeps what was asked. */
@@ -113,13 +124,12 @@ test('the end of an earlier run of the same cell is not taken for ours', async (
   watch.dispose();
 });
 
-test('the map of runs may be replaced as a whole', async () => {
+test('what is live may be replaced as a whole', async () => {
   const pair = new Pair();
   const watch = new RunWatch(pair.browser, ['a'], answering().ask);
   pair.enter('a', '1', 'running');
   const end = watch.outcome('a', '1', 'queued');
-  const execution = pair.server.getMap('execution');
-  execution.set('runs', new Y.Map([['a', { run_id: '1', state: 'running' }]]));
+  pair.renew(['a', { run_id: '1', state: 'running' }]);
   pair.end('a', '1', 'ok');
   assert.equal(await end, 'ok');
   watch.dispose();
@@ -129,7 +139,7 @@ test('the document may have no runs at all when watching starts', async () => {
   const doc = new Y.Doc();
   const watch = new RunWatch(doc, ['a'], answering().ask);
   const end = watch.outcome('a', '1', 'queued');
-  doc.getMap('execution').set('runs', new Y.Map([['a', { run_id: '1', state: 'ok' }]]));
+  doc.getMap('execution').set('now', now(['a', { run_id: '1', state: 'ok' }]));
   assert.equal(await end, 'ok');
   watch.dispose();
 });

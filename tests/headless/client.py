@@ -224,7 +224,8 @@ class RoomClient:
     @property
     def execution(self) -> dict[str, Any]:
         """What is live: the kernel and the runs."""
-        return self.doc.get("execution", type=Map).to_py() or {}
+        live: dict[str, Any] = self.doc.get("execution", type=Map).to_py() or {}
+        return dict(live.get("now", {}))
 
     @property
     def live_runs(self) -> dict[str, str]:

@@ -491,16 +491,49 @@ def test_live_state_comes_and_goes(written: Written) -> None:
     live = document.ydoc.get("execution", type=Map)
     running, queued = {"state": "running", "seq": 2}, {"state": "queued", "seq": 3}
     assert notebook.runs() == {A: running, B: queued}
-    assert live.to_py() == {
-        "kernel": {"id": "k", "status": "idle"},
-        "runs": {A: running, B: queued},
-        "prompts": {},
-    }
+    assert live.to_py() == {"now": {"kernel": {"id": "k", "status": "idle"}, "runs": {A: running, B: queued}}}
     assert document.get() == saved
     written(notebook.set_run, A, None)
     assert notebook.runs() == {B: queued}
     written(notebook.reset_live)
-    assert live.to_py() == {"runs": {}, "prompts": {}}
+    assert live.to_py() == {"now": {"runs": {}}}
     assert written.ycell()["execution_state"] == "idle"
     assert written.unwritten(notebook.reset_live)
     assert not document.undo_manager.can_undo()
+
+
+def test_what_was_live_leaves_one_trace(written: Written) -> None:
+    """However many runs there were at once: what is new when none is left is nothing of them."""
+    notebook, doc = written.notebook, written.document.ydoc
+    kernel = {"id": "k", "status": "idle"}
+    written(notebook.reset_live)
+    sizes = []
+    for cells in (1, 1, 100, 1, 1):
+        for state in ("queued", "running", "ok", None):
+            written(notebook.set_kernel, {**kernel, "status": "busy"})
+            for number in range(cells):
+                written(notebook.set_run, CellId(f"cell {number}"), state and {"state": state})
+            written(notebook.set_kernel, kernel)
+        sizes.append(len(doc.get_update()))
+    assert sizes[4] < sizes[1] + 3 * 30
+    assert doc.get("execution", type=Map).to_py() == {"now": {"kernel": kernel, "runs": {}}}
+
+
+@pytest.mark.parametrize("spoilt", [None, "nothing", {}, {"runs": "nothing"}])
+def test_live_state_is_there_again_when_a_client_has_spoilt_it(written: Written, spoilt: Any) -> None:
+    notebook, live = written.notebook, written.document.ydoc.get("execution", type=Map)
+
+    def spoil() -> None:
+        live["now"] = Map(spoilt) if isinstance(spoilt, dict) else spoilt
+
+    for say in (
+        lambda: notebook.set_run(A, {"state": "queued"}),
+        lambda: notebook.set_kernel({"id": "k"}),
+        notebook.reset_live,
+    ):
+        written(spoil)
+        written(notebook.set_run, A, None)
+        assert (notebook.runs(), notebook.run(A)) == ({}, None)
+        written(say)
+        written(notebook.set_run, A, {"state": "running"})
+        assert notebook.run(A) == {"state": "running"}

@@ -59,9 +59,7 @@ class Scene:
         )
         self.room = Room("a notebook", self.document.ydoc, backlog=2**20)
         self.target = NotebookTarget(ROOM, lambda: None)
-        self.target.attach(
-            Place(self.room, Notebook(self.document), lambda: None, lambda: None, lambda: None)
-        )
+        self.target.attach(Place(self.room, Notebook(self.document), *[lambda: None] * 4))
         self.count = 7
         self.runs: dict[CellId, Run] = {}
         self.reducer = OutputReducer()

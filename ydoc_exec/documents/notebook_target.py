@@ -29,6 +29,7 @@ class Place:
 
     Args:
         hold, release: keep the document open for a run, and let go of it.
+        expect_change: say that the file has not what is about to be written.
         hurry: have the file saved soon.
     """
 
@@ -36,6 +37,7 @@ class Place:
     notebook: Notebook
     hold: Callable[[], None]
     release: Callable[[], None]
+    expect_change: Callable[[], None]
     hurry: Callable[[], None]
 
 
@@ -137,6 +139,7 @@ class NotebookTarget:
         place = self._place
         assert place is not None, "runs are queued while the document is open"
         self.restore()
+        place.expect_change()
         with place.room.writing(FromKernel()):
             for run in runs:
                 place.notebook.begin(run.cell)
@@ -178,9 +181,10 @@ class NotebookTarget:
                         continue
                     count = run.outcome.execution_count if run.outcome is not None else None
                     self._write(place, run, item.edits)
+                    # Right behind the output: what is left of both when they are gone is one.
+                    place.notebook.set_run(run.cell, run.entry())
                     place.notebook.finish(run.cell, count)
                     self._results.finish(run.cell, count)
-                    place.notebook.set_run(run.cell, run.entry())
                 for item in ended:
                     if item.next_input is not None:
                         self._set_next_input(place, item.run, item.next_input)

@@ -5,9 +5,13 @@ are UTF-8 bytes). The fields are those of ``jupyter_ydoc.YNotebook``; what is li
 the file is in the root map ``execution`` beside them, which saving does not look at:
 
     execution: Map
-      kernel   what ``set_kernel`` was given
-      runs     Map  cell id -> what ``set_run`` was given
-      prompts  Map
+      now      Map
+        kernel   what ``set_kernel`` was given
+        runs     Map  cell id -> what ``set_run`` was given
+
+Every value that is replaced in a shared map leaves an item with its author, its predecessor and its place, for as
+long as the map is there. ``now`` is therefore replaced as a whole by the first run when there was none: what
+happened in the one before is a single trace then, however much it was.
 """
 
 from __future__ import annotations
@@ -314,45 +318,58 @@ class Notebook:
 
         For a document that was just loaded: what it says of such things is from another life.
         """
-        for name in ("runs", "prompts"):
-            entries = self._live.get(name)
-            if not isinstance(entries, Map):
-                self._live[name] = Map()
-            else:
-                for key in list(entries.keys()):
-                    del entries[key]
-        self.set_kernel(None)
+        now = self._now()
+        if now is None or now.to_py() != {"runs": {}}:
+            self._renew(None)
         for _, _, cell in self._scan():
             if cell.get("execution_state", "idle") != "idle":
                 cell["execution_state"] = "idle"
 
     def set_run(self, cell_id: CellId, entry: dict[str, Any] | None) -> None:
         """Say how the cell's run stands; ``None`` when there is none any more."""
-        runs = self._live.get("runs")
-        if not isinstance(runs, Map):
-            if entry is None:
-                return
-            self._live["runs"] = Map()
-            runs = self._live["runs"]
-        _put(runs, cell_id, entry)
+        runs = self._runs()
+        if entry is not None and not runs:
+            now = self._now()
+            self._renew(None if now is None else now.get("kernel"))
+            runs = self._runs()
+        if runs is not None:
+            _put(runs, cell_id, entry)
 
     def runs(self) -> dict[CellId, dict[str, Any]]:
         """What ``set_run`` was last given for each cell that has a run. Numbers may come back as floats."""
-        runs = self._live.get("runs")
-        entries = runs.to_py() if isinstance(runs, Map) else None
+        runs = self._runs()
+        entries = None if runs is None else runs.to_py()
         return {CellId(cell_id): entry for cell_id, entry in (entries or {}).items()}
 
     def run(self, cell_id: CellId) -> dict[str, Any] | None:
         """The same for one cell."""
-        runs = self._live.get("runs")
-        entry = runs.get(cell_id) if isinstance(runs, Map) else None
+        runs = self._runs()
+        entry = None if runs is None else runs.get(cell_id)
         return entry if isinstance(entry, dict) else None
 
     def set_kernel(self, entry: dict[str, Any] | None) -> None:
         """Say how the notebook's kernel stands; ``None`` when it has none."""
-        _put(self._live, "kernel", entry)
+        now = self._now()
+        if now is None:
+            self._renew(entry)
+        else:
+            _put(now, "kernel", entry)
 
     # Private
+
+    def _now(self) -> Map[Any] | None:
+        now = self._live.get("now")
+        return now if isinstance(now, Map) else None
+
+    def _runs(self) -> Map[Any] | None:
+        now = self._now()
+        runs = None if now is None else now.get("runs")
+        return runs if isinstance(runs, Map) else None
+
+    def _renew(self, kernel: dict[str, Any] | None) -> None:
+        """Begin another ``now``, without runs."""
+        known = {} if kernel is None else {"kernel": shareable(kernel)}
+        self._live["now"] = Map({**known, "runs": Map()})
 
     def _scan(self) -> Iterator[tuple[CellId, int, Map[Any]]]:
         for position in range(len(self._cells)):
