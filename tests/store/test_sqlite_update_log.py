@@ -6,9 +6,12 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
+import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +30,7 @@ pytestmark = pytest.mark.anyio
 A = RoomId("json", "notebook", "a")
 B = RoomId("json", "notebook", "b")
 L = Lineage("lineage")
+NOBODY = 65534
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +41,22 @@ def anyio_backend() -> str:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "data" / "log.db"
+
+
+@pytest.fixture
+def own_path() -> Iterator[Path]:
+    """A path for the database of a user who may not do everything, as whom the test runs."""
+    folder = Path(tempfile.mkdtemp())
+    root = os.geteuid() == 0
+    try:
+        if root:
+            os.chown(folder, NOBODY, NOBODY)
+            os.seteuid(NOBODY)
+        yield folder / "ydoc_exec" / "log.db"
+    finally:
+        if root:
+            os.seteuid(0)
+        shutil.rmtree(folder)
 
 
 async def test_a_log_can_be_opened_again(path: Path) -> None:
@@ -102,7 +122,14 @@ def cut(path: Path) -> None:
     os.truncate(path, 50)
 
 
-@pytest.mark.parametrize("make", [rubbish, foreign, newer, cut])
+def ours_but_newer(path: Path) -> None:
+    with reading(path) as connection:
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+        connection.execute("CREATE TABLE histories (something TEXT)")
+
+
+@pytest.mark.parametrize("make", [rubbish, foreign, newer, ours_but_newer, cut])
 async def test_a_file_that_is_not_ours_is_set_aside(
     make: Callable[[Path], None], path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -131,6 +158,114 @@ async def test_the_companions_go_with_it(path: Path) -> None:
         assert await log.read(A) == History(L, [b"s"], None)
     names = sorted(file.name.rpartition(".unreadable")[2] for file in path.parent.glob("*.unreadable*"))
     assert names == ["", "-shm", "-wal"]
+
+
+async def test_a_database_of_the_first_version_is_taken_over(path: Path) -> None:
+    path.parent.mkdir()
+    with reading(path) as connection:
+        connection.executescript(
+            f"""
+            CREATE TABLE histories (id INTEGER PRIMARY KEY, room TEXT NOT NULL UNIQUE, lineage TEXT NOT NULL, base TEXT);
+            CREATE TABLE updates (id INTEGER PRIMARY KEY, history INTEGER NOT NULL, data BLOB NOT NULL);
+            CREATE INDEX updates_of_history ON updates (history);
+            INSERT INTO histories VALUES (7, '{A}', '{L}', 'base');
+            INSERT INTO updates VALUES (1, 7, x'01'), (2, 7, x'02');
+            PRAGMA application_id = {APPLICATION_ID};
+            PRAGMA user_version = 1;
+            """
+        )
+    async with SqliteUpdateLog(path, row_bytes=1) as log, SqliteUpdateLog(path) as other:
+        assert await log.read(A) == History(L, [b"\1", b"\2"], "base")
+        await log.append([(A, b"three")])
+        assert await other.read(A) == History(L, [b"\1", b"\2", b"three"], "base")
+    assert not list(path.parent.glob("*.unreadable"))
+    with reading(path) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+
+
+async def test_a_large_update_is_kept_in_several_rows(path: Path) -> None:
+    """Sizes around the limit, between others, of two rooms at once, and as a snapshot."""
+    updates = [b"%d" % (size % 10) * size for size in (0, 1, 9, 10, 11, 19, 20, 21, 95, 3)]
+    async with SqliteUpdateLog(path, row_bytes=10) as log:
+        await log.begin(A, L, b"s" * 25, None)
+        await log.begin(B, L, b"", None)
+        await log.append([(room, update) for update in updates for room in (A, B)])
+        assert await log.read(A) == History(L, [b"s" * 25, *updates], None)
+        assert await log.read(B) == History(L, [b"", *updates], None)
+        assert await log.size(A) == 25 + sum(map(len, updates))
+        await log.compact(A, b"c" * 101)
+        assert await log.read(A) == History(L, [b"c" * 101], None)
+    with reading(path) as connection:
+        assert connection.execute("SELECT max(length(data)) FROM updates").fetchone() == (10,)
+
+
+@pytest.mark.skipif(
+    sys.version_info < (3, 11), reason="SQLite's limits cannot be set from Python before 3.11"
+)
+async def test_what_sqlite_refuses_as_one_row(path: Path) -> None:
+    """Its own limit is 10**9 bytes, which would take gigabytes of memory to reach."""
+
+    def limit(log: SqliteUpdateLog) -> None:
+        assert log._connection is not None
+        if sys.version_info >= (3, 11):
+            log._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1000)
+
+    async with SqliteUpdateLog(path) as refusing, SqliteUpdateLog(path, row_bytes=900) as log:
+        await refusing.begin(A, L, b"s", None)
+        limit(refusing)
+        with pytest.raises(UpdateLogError, match="too big"):
+            await refusing.append([(A, b"1" * 1001)])
+        assert await log.read(A) == History(L, [b"s"], None)
+        limit(log)
+        await log.append([(A, b"1" * 5000)])
+        assert await log.read(A) == History(L, [b"s", b"1" * 5000], None)
+
+
+@pytest.mark.parametrize("then", ["removed", "replaced"])
+async def test_a_database_that_is_taken_away(then: str, path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What is written to a file that has no name any more is seen by nobody later."""
+    async with SqliteUpdateLog(path) as log:
+        await log.begin(A, L, b"s", None)
+        await log.append([(A, b"1")])
+        for file in path.parent.iterdir():
+            file.rename(file.with_name(f"old-{file.name}"))
+        if then == "replaced":
+            async with SqliteUpdateLog(path) as other:
+                await other.begin(B, L, b"b", None)
+        with pytest.raises(HistoryMissing):
+            await log.append([(A, b"2")])
+        assert [record.levelno for record in caplog.records] == [logging.WARNING]
+        await log.begin(A, L, b"s2", None)
+        await log.append([(A, b"3")])
+    async with SqliteUpdateLog(path) as log:
+        assert await log.read(A) == History(L, [b"s2", b"3"], None)
+        assert await log.read(B) == (History(L, [b"b"], None) if then == "replaced" else None)
+    with reading(path) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+async def test_damage_in_the_middle_of_writing(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The next call that meets it fails, and then there is a new log."""
+    async with SqliteUpdateLog(path) as log:
+        await log.begin(A, L, os.urandom(100_000), None)
+    async with SqliteUpdateLog(path) as log:
+        await log.append([(A, b"1")])
+        assert log._connection is not None
+        log._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        log._connection.execute("PRAGMA cache_size = 0")
+        with path.open("r+b") as file:
+            file.seek(4096)  # behind the header and the schema
+            file.write(b"\xff" * (path.stat().st_size - 4096))
+        with pytest.raises(UpdateLogError):
+            for _ in range(3):
+                await log.append([(A, b"2" * 10_000)])
+                await log.compact(A, b"all")
+        with pytest.raises(HistoryMissing):
+            await log.append([(A, b"3")])
+        await log.begin(A, L, b"new", None)
+        assert await log.read(A) == History(L, [b"new"], None)
+    assert len(list(path.parent.glob("*.unreadable"))) == 1
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
 
 async def test_damage_that_is_found_while_reading(path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -225,15 +360,30 @@ async def test_a_path_that_cannot_be_a_database(make: str, path: Path) -> None:
             await log.read(A)
 
 
-async def test_a_directory_that_may_not_be_written(path: Path) -> None:
-    path.parent.mkdir(mode=0o500)
-    if os.access(path.parent, os.W_OK):
-        pytest.skip("this user may write everywhere")
-    async with SqliteUpdateLog(path) as log:
+async def test_a_directory_that_may_not_be_written(own_path: Path) -> None:
+    own_path.parent.mkdir(mode=0o500)
+    async with SqliteUpdateLog(own_path) as log:
         with pytest.raises(UpdateLogError, match="ermission"):
             await log.read(A)
-        path.parent.chmod(0o700)
+        own_path.parent.chmod(0o700)
         await log.begin(A, L, b"s", None)
+
+
+async def test_a_file_that_may_not_be_written(own_path: Path) -> None:
+    """It is left as it is, and goes on when it may be."""
+    async with SqliteUpdateLog(own_path) as log:
+        await log.begin(A, L, b"s", None)
+    own_path.chmod(0o400)
+    before = own_path.read_bytes()
+    async with SqliteUpdateLog(own_path) as log:
+        for _ in range(2):
+            with pytest.raises(UpdateLogError, match="ermission"):
+                await log.append([(A, b"1")])
+        assert own_path.read_bytes() == before
+        own_path.chmod(0o600)
+        await log.append([(A, b"2")])
+        assert await log.read(A) == History(L, [b"s", b"2"], None)
+    assert not list(own_path.parent.glob("*.unreadable"))
 
 
 async def test_a_database_that_becomes_unwritable(path: Path) -> None:
@@ -257,6 +407,23 @@ async def test_a_full_disk(path: Path) -> None:
             await log.append([(A, b"small"), (A, os.urandom(10**6))])
         assert await log.read(A) == History(L, [b"s"], None)
         await log.append([(A, b"1")])
+
+
+async def test_a_disk_that_takes_no_more(path: Path) -> None:
+    """The kernel refuses to make any file larger, as a quota does."""
+    async with SqliteUpdateLog(path) as log:
+        await log.begin(A, L, b"s", None)
+        with largest_file(max(file.stat().st_size for file in path.parent.iterdir()) + 10_000):
+            with pytest.raises(UpdateLogError):
+                await log.append([(A, os.urandom(10**6))])
+            with pytest.raises(UpdateLogError):
+                await log.compact(A, os.urandom(10**6))
+            assert await log.read(A) == History(L, [b"s"], None)
+        await log.append([(A, b"1")])
+        assert await log.read(A) == History(L, [b"s", b"1"], None)
+    assert not list(path.parent.glob("*.unreadable"))
+    with reading(path) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 async def test_compacting_gives_space_back(path: Path) -> None:
@@ -311,6 +478,17 @@ async def test_two_processes_make_and_write_one_database(path: Path) -> None:
     assert not list(path.parent.glob("*.unreadable"))
     with reading(path) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Nothing this process writes makes a file larger than this. (Python ignores the signal that says so.)"""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @contextmanager

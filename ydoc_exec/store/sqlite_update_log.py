@@ -11,7 +11,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -28,8 +28,8 @@ from ydoc_exec.store.update_log import History, HistoryMissing
 APPLICATION_ID = 0x59444F43
 """Marks the file as ours ("YDOC"), see ``PRAGMA application_id``."""
 
-SCHEMA_VERSION = 1
-"""To be raised with every change of ``_SCHEMA``, see ``PRAGMA user_version``."""
+SCHEMA_VERSION = 2
+"""To be raised with every change of ``_SCHEMA``, see ``PRAGMA user_version``. ``_UPGRADES`` leads there."""
 
 _SCHEMA = (
     """
@@ -44,16 +44,27 @@ _SCHEMA = (
     CREATE TABLE updates (
         id INTEGER PRIMARY KEY,
         history INTEGER NOT NULL,
-        data BLOB NOT NULL
+        data BLOB NOT NULL,
+        continued INTEGER NOT NULL DEFAULT 0
     )
     """,
     "CREATE INDEX updates_of_history ON updates (history)",
 )
 
+_UPGRADES = {
+    1: ("ALTER TABLE updates ADD COLUMN continued INTEGER NOT NULL DEFAULT 0",),
+}
+"""What makes a database of one version one of the next."""
+
+ROW_BYTES = 64 * 2**20
+"""An update that is larger is put into several rows, of which all but the last are ``continued``. SQLite refuses a row
+of more than 10**9 bytes (``SQLITE_LIMIT_LENGTH``), and a websocket's message may be larger than that."""
+
 _VACUUM_PAGES = 4096
 """How much free space one call gives back to the file system: 16 MiB, so that no call takes long."""
 
-_WAL_BYTES = 16 * 2**20
+_WAL_BYTES = 4 * 2**20
+"""What is left of the write-ahead log when it has been taken up, which is done every 1000 pages."""
 
 _Result = TypeVar("_Result")
 
@@ -70,19 +81,23 @@ class SqliteUpdateLog:
 
     A file that is corrupt, not ours or of another version is renamed to ``<name>.<time>.unreadable`` with one
     warning, and a new one is begun. One that is merely locked or unreachable is left alone: then calls raise
-    ``UpdateLogError`` until it can be opened.
+    ``UpdateLogError`` until it can be opened. One that was removed or replaced is not written to any more: then
+    histories are missing, and are begun in what is there now.
 
     Args:
         path: the database. Its directory is made when it is missing; only the user can read either.
         busy_timeout: seconds to wait for another process that is writing.
+        row_bytes: see ``ROW_BYTES``.
     """
 
-    def __init__(self, path: Path, busy_timeout: float = 1.0) -> None:
+    def __init__(self, path: Path, busy_timeout: float = 1.0, row_bytes: int = ROW_BYTES) -> None:
         self._path = path
         self._busy_timeout = busy_timeout
+        self._row_bytes = row_bytes
         # Of capacity one: it is what keeps all but one thread from the connection.
         self._limiter: CapacityLimiter | None = None
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
         self._unreadable: str | None = None
         # The histories this process reads and writes. Ids are never used twice, so one that was replaced by
         # another process is noticed.
@@ -112,10 +127,10 @@ class SqliteUpdateLog:
                 if row is None:
                     return None
                 self._ids[room] = row[0]
-                updates = connection.execute(
-                    "SELECT data FROM updates WHERE history = ? ORDER BY id", row[:1]
+                rows = connection.execute(
+                    "SELECT data, continued FROM updates WHERE history = ? ORDER BY id", row[:1]
                 )
-                return History(Lineage(row[1]), [data for (data,) in updates], row[2])
+                return History(Lineage(row[1]), _joined(rows), row[2])
 
         return await self._call("read a history", work)
 
@@ -146,7 +161,7 @@ class SqliteUpdateLog:
                     "INSERT INTO histories (id, room, lineage, base) VALUES (?, ?, ?, ?)",
                     (history, str(room), lineage, base),
                 )
-                connection.execute("INSERT INTO updates (history, data) VALUES (?, ?)", (history, snapshot))
+                self._insert(connection, [(history, snapshot)])
             self._ids[room] = history
             _vacuum(connection)
 
@@ -157,14 +172,17 @@ class SqliteUpdateLog:
 
         def work(connection: sqlite3.Connection) -> None:
             with _transaction(connection):
-                found = {room: self._find(connection, room) for room in {room for room, _ in batch}}
-                missing = {room for room, history in found.items() if history is None}
+                found: dict[RoomId, int] = {}
+                missing: set[RoomId] = set()
+                for room in {room for room, _ in batch}:
+                    history = self._find(connection, room)
+                    if history is None:
+                        missing.add(room)
+                    else:
+                        found[room] = history
                 if missing:
                     raise HistoryMissing(what, missing)
-                connection.executemany(
-                    "INSERT INTO updates (history, data) VALUES (?, ?)",
-                    ((found[room], update) for room, update in batch),
-                )
+                self._insert(connection, ((found[room], update) for room, update in batch))
 
         if batch:
             await self._call(what, work)
@@ -186,7 +204,7 @@ class SqliteUpdateLog:
             with _transaction(connection):
                 history = self._get(connection, what, room)
                 connection.execute("DELETE FROM updates WHERE history = ?", (history,))
-                connection.execute("INSERT INTO updates (history, data) VALUES (?, ?)", (history, snapshot))
+                self._insert(connection, [(history, snapshot)])
             _vacuum(connection)
 
         await self._call(what, work)
@@ -210,10 +228,15 @@ class SqliteUpdateLog:
 
     def _work(self, what: str, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
         try:
+            if self._connection is not None and _identity(self._path) != self._file:
+                # What is written into a file without a name is gone with the process.
+                _logger.warning("The update log %s was removed or replaced; it is opened again.", self._path)
+                self._disconnect()
             if self._connection is None:
                 self._connection = self._connect()
+                self._file = _identity(self._path)
             return work(self._connection)
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, MemoryError) as error:
             self._disconnect()
             if _is_unreadable(error):
                 self._unreadable = str(error)
@@ -268,6 +291,16 @@ class SqliteUpdateLog:
                 # Everything committed is in the file; what could fail is only tidying up.
                 _logger.warning("The update log %s was not closed in order: %s", self._path, error)
 
+    def _insert(self, connection: sqlite3.Connection, updates: Iterable[tuple[int, bytes]]) -> None:
+        connection.executemany(
+            "INSERT INTO updates (history, data, continued) VALUES (?, ?, ?)",
+            (
+                (history, data, continued)
+                for history, update in updates
+                for data, continued in _parts(update, self._row_bytes)
+            ),
+        )
+
     def _find(self, connection: sqlite3.Connection, room: RoomId) -> int | None:
         row = connection.execute("SELECT id FROM histories WHERE room = ?", (str(room),)).fetchone()
         if row is None or self._ids.get(room, row[0]) != row[0]:
@@ -279,6 +312,33 @@ class SqliteUpdateLog:
         if history is None:
             raise HistoryMissing(what, {room})
         return history
+
+
+def _parts(update: bytes, row_bytes: int) -> Iterator[tuple[memoryview, bool]]:
+    """The update in pieces that fit into rows, and whether there is more of it behind."""
+    view = memoryview(update)
+    for start in range(0, max(len(view), 1), row_bytes):
+        yield view[start : start + row_bytes], start + row_bytes < len(view)
+
+
+def _joined(rows: Iterable[tuple[bytes, int]]) -> list[bytes]:
+    updates: list[bytes] = []
+    parts: list[bytes] = []
+    for data, continued in rows:
+        if continued or parts:
+            parts.append(data)
+        if not continued:
+            updates.append(b"".join(parts) if parts else data)
+            parts.clear()
+    return updates
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        file = path.stat()
+    except OSError:
+        return None
+    return file.st_dev, file.st_ino
 
 
 def _is_no_database(path: Path) -> bool:
@@ -316,7 +376,7 @@ def _check_schema(connection: sqlite3.Connection) -> None:
     new = (application_id, version, tables) == (0, 0, 0)
     if not new and application_id != APPLICATION_ID:
         raise sqlite3.DatabaseError("it belongs to another program")
-    if not new and version != SCHEMA_VERSION:
+    if not new and version != SCHEMA_VERSION and version not in _UPGRADES:
         raise sqlite3.DatabaseError(f"it has version {version} of the schema and {SCHEMA_VERSION} is needed")
     if new:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # only works before the first table
@@ -330,6 +390,17 @@ def _check_schema(connection: sqlite3.Connection) -> None:
                     connection.execute(statement)
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    elif version != SCHEMA_VERSION:
+        _upgrade(connection)
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    with _transaction(connection):
+        # Asked again: another process may have been faster.
+        for version in range(_pragma(connection, "user_version"), SCHEMA_VERSION):
+            for statement in _UPGRADES[version]:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def _prefer_wal(connection: sqlite3.Connection) -> None:
