@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from jupyter_core.paths import jupyter_data_dir
 from jupyter_server.extension.application import ExtensionApp
+from jupyter_server_fileid.manager import LocalFileIdManager
 from traitlets import Bool, Float, Integer, Unicode
 
 from ydoc_exec.documents.collaboration import Collaboration
 from ydoc_exec.handlers.base import NotServing
+from ydoc_exec.handlers.contents_manager import taken_over
 from ydoc_exec.handlers.execute_handler import ExecuteHandler, RequestHandler
 from ydoc_exec.handlers.kernel_connection import ready_while_busy
 from ydoc_exec.handlers.room_handler import RoomHandler
+from ydoc_exec.handlers.save_handler import SaveHandler
 from ydoc_exec.handlers.session_handler import SessionHandler
 from ydoc_exec.ids import KernelId
 from ydoc_exec.settings import Settings
@@ -78,6 +82,10 @@ class YdocExec(ExtensionApp):
     idle_timeout = Float(
         DEFAULTS.idle_timeout, help="Seconds a run waits for the idle message after its reply."
     ).tag(config=True)
+    access_interval = Float(
+        DEFAULTS.access_interval,
+        help="Seconds between two looks whether those who are connected still may do what they do.",
+    ).tag(config=True)
     client_backlog = Integer(
         DEFAULTS.client_backlog, help="Bytes of updates that may wait to be sent to one client."
     ).tag(config=True)
@@ -105,6 +113,7 @@ class YdocExec(ExtensionApp):
             barrier_timeout=self.barrier_timeout,
             kernel_timeout=self.kernel_timeout,
             idle_timeout=self.idle_timeout,
+            access_interval=self.access_interval,
             client_backlog=self.client_backlog,
             runs_remembered=self.runs_remembered,
         )
@@ -138,6 +147,7 @@ class YdocExec(ExtensionApp):
             [
                 (r"/api/collaboration/session/(.*)", SessionHandler, wiring),
                 (r"/api/collaboration/room/(.*)", RoomHandler, wiring),
+                (r"/api/collaboration/save/(.*)", SaveHandler, wiring),
                 (rf"/api/kernels/{KERNEL_ID}/execute", ExecuteHandler, wiring),
                 (rf"/api/kernels/{KERNEL_ID}/requests/{RUN_ID}", RequestHandler, wiring),
             ]
@@ -178,6 +188,11 @@ class YdocExec(ExtensionApp):
                 self._server.contents_manager,
                 self._server.kernel_manager,
                 lambda: settings["file_id_manager"],
+                partial(
+                    taken_over,
+                    self._server.contents_manager,
+                    keep_inodes=lambda: isinstance(settings.get("file_id_manager"), LocalFileIdManager),
+                ),
             ) as collaboration:
                 started.set_result(collaboration)
                 await self._stopping.wait()

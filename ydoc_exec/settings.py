@@ -58,6 +58,10 @@ class Settings:
     idle_timeout: float = 5.0
     """How long a run whose reply has come waits for the kernel's idle message, which can be lost."""
 
+    access_interval: float = 30.0
+    """The login and the rights of everybody who is connected are asked for again so often. Who may do less (or more)
+    than before is disconnected, and connects as what it is then."""
+
     client_backlog: int = 16 * 2**20
     """When more than this waits to be sent to a client it is forgotten and replaced by one diff."""
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pytest
+from httpx import HTTPStatusError
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
@@ -79,3 +80,60 @@ async def test_who_may_not_read_sees_nothing(servers: Servers, tmp_path: Path) -
             async with connect(f"{server.ws_url}/api/collaboration/room/{room}?token={server.token}"):
                 pass
         assert refused.value.response.status_code == 403
+
+
+REVOKING = """
+from pathlib import Path
+from jupyter_server.auth.authorizer import Authorizer
+from jupyter_server.auth.identity import PasswordIdentityProvider
+
+FOLDER = Path({folder!r})
+
+class Revoking(Authorizer):
+    def is_authorized(self, handler, user, action, resource):
+        return not (FOLDER / (action + "-" + resource)).exists()
+
+class Expiring(PasswordIdentityProvider):
+    async def get_user(self, handler):
+        return None if (FOLDER / "login").exists() else await super().get_user(handler)
+
+c.ServerApp.authorizer_class = Revoking
+c.ServerApp.identity_provider_class = Expiring
+c.YdocExec.access_interval = 0.1
+"""
+
+
+@pytest.mark.parametrize("withdrawn", ["read-contents", "write-contents", "login"])
+async def test_what_is_withdrawn_while_a_client_is_connected(
+    servers: Servers, tmp_path: Path, withdrawn: str
+) -> None:
+    config = tmp_path / "revoking.py"
+    config.write_text(REVOKING.format(folder=str(tmp_path)))
+    server = servers(f"--config={config}")
+    server.write_notebook("a.ipynb", "print(1)", "x = 2")
+    async with RoomClient(server, "a.ipynb") as client:
+        client.set_source(0, "before")
+        await client.barrier()
+        (tmp_path / withdrawn).touch()
+        with pytest.raises(RoomClosed) as closed:
+            await client.wait(lambda: None)
+        assert closed.value.code == 1008
+        client.set_source(0, "after")
+        if withdrawn == "write-contents":
+            await client.reconnect()  # as a reader
+            with suppress(RoomClosed):
+                await client.barrier()
+        else:
+            with pytest.raises((InvalidStatus, HTTPStatusError)):
+                await client.reconnect()
+        async with (
+            RoomClient(server, "a.ipynb") if withdrawn == "write-contents" else nullcontext() as reader
+        ):
+            assert reader is None or reader.sources()[0] == "before"
+        # With the right come back, so does what was typed: nothing is lost.
+        (tmp_path / withdrawn).unlink()
+        await client.disconnect()
+        await client.connect()
+        await client.barrier()
+        async with RoomClient(server, "a.ipynb") as fresh:
+            assert fresh.sources() == ["after", "x = 2"]

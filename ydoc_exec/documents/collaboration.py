@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from ydoc_exec.documents.execution import Execution
 from ydoc_exec.documents.notebook_targets import NotebookTargets
 from ydoc_exec.documents.open_document import OpenDocument
 from ydoc_exec.documents.open_documents import OpenDocuments
+from ydoc_exec.documents.open_files import OpenFiles
 from ydoc_exec.documents.presence_room import PresenceRoom
 from ydoc_exec.errors import UpdateLogError
 from ydoc_exec.files.contents import ContentsManager
@@ -48,6 +49,8 @@ class Collaboration:
     execution: Execution
     runners: KernelRunners
     book: RunBook
+    settings: Settings
+    files: OpenFiles
 
     @classmethod
     @asynccontextmanager
@@ -57,10 +60,13 @@ class Collaboration:
         contents: ContentsManager,
         kernels: KernelManagers,
         file_ids: Callable[[], FileIds],
+        take_over: Callable[[OpenFiles], AbstractContextManager[None]],
     ) -> AsyncIterator[Collaboration]:
         """Start everything; at the end of the block end the runs, save the documents and close the log.
 
         ``file_ids`` is asked when it is needed: the extension that provides it may be loaded after ours.
+        ``take_over`` lets the contents manager know of the open files, from before the first is opened until after
+        the last is saved.
         """
         book = RunBook(settings.runs_remembered)
         context = open_context()
@@ -91,6 +97,9 @@ class Collaboration:
                     )
 
                 documents = OpenDocuments(tasks, make)
+                files = OpenFiles(documents, lambda path: file_ids().get_id(path))
+                taken_over = ExitStack()
+                taken_over.enter_context(take_over(files))
                 targets = NotebookTargets(tasks, documents.open)
                 await tasks.start(writer.run)
                 runners = KernelRunners(tasks, kernels, context, book, settings)
@@ -98,12 +107,19 @@ class Collaboration:
                 await tasks.start(presence.run, tasks)
                 try:
                     yield cls(
-                        documents, presence, Execution(documents, runners, book, settings), runners, book
+                        documents,
+                        presence,
+                        Execution(documents, runners, book, settings),
+                        runners,
+                        book,
+                        settings,
+                        files,
                     )
                 finally:
                     # Runs first, so that what they wrote is saved; then documents; the log last.
                     runners.close("the server stopped")
                     await documents.close()
+                    taken_over.close()
                     presence.stop()
                     tasks.cancel_scope.cancel()
         finally:

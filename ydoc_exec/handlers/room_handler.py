@@ -11,12 +11,13 @@ from anyio import ClosedResourceError
 from jupyter_server.auth.decorator import ws_authenticated
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.base.websocket import WebSocketMixin
-from jupyter_server.utils import ensure_async
 from tornado import web
+from tornado.ioloop import PeriodicCallback
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from ydoc_exec.documents.collaboration import Collaboration
 from ydoc_exec.errors import YdocExecError
+from ydoc_exec.handlers.access import Access, access, access_again
 from ydoc_exec.ids import GLOBAL_AWARENESS, RoomId
 from ydoc_exec.room.room_client import RoomClient
 
@@ -34,7 +35,8 @@ _numbers = count(1)
 class RoomHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
     """``GET /api/collaboration/room/{format}:{type}:{file id}`` and ``.../JupyterLab:globalAwareness``.
 
-    Reading a room needs ``contents: read``; without ``contents: write`` nothing a client sends changes it.
+    Reading a room needs ``contents: read``; without ``contents: write`` nothing a client sends changes it. Both
+    and the login are asked for again every ``Settings.access_interval`` seconds.
     The origin is checked as for Jupyter Server's own websockets (``WebSocketMixin``).
     """
 
@@ -43,7 +45,8 @@ class RoomHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
     def initialize(self, collaboration: Callable[[], Awaitable[Collaboration]]) -> None:
         self.collaboration = collaboration
         self.client: RoomClient | None = None
-        self.may_write = False
+        self.access = Access(read=False, write=False)
+        self.watch: PeriodicCallback | None = None
 
     def set_default_headers(self) -> None:
         """``JupyterHandler`` sets headers that make no sense for websockets."""
@@ -54,10 +57,9 @@ class RoomHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
 
     @ws_authenticated
     async def get(self, *args: Any, **kwargs: Any) -> None:
-        user = self.current_user
-        if not await ensure_async(self.authorizer.is_authorized(self, user, "read", "contents")):
+        self.access = await access(self)
+        if not self.access.read:
             raise web.HTTPError(403, "You may not read documents here.")
-        self.may_write = await ensure_async(self.authorizer.is_authorized(self, user, "write", "contents"))
         await super().get(*args, **kwargs)
 
     async def open(self, name: str) -> None:
@@ -66,10 +68,12 @@ class RoomHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
         number = next(_numbers)
         user = getattr(self.current_user, "username", "somebody")
         client = RoomClient(
-            number, self._send, self._end, may_write=self.may_write, name=f"client {number} ({user})"
+            number, self._send, self._end, may_write=self.access.write, name=f"client {number} ({user})"
         )
         try:
             collaboration = await self.collaboration()
+            self.watch = PeriodicCallback(self._ask_again, 1000 * collaboration.settings.access_interval)
+            self.watch.start()
             if name == GLOBAL_AWARENESS:
                 self.client = client
                 collaboration.presence.admit(client)
@@ -93,10 +97,26 @@ class RoomHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
         await self.client.receive(message)
 
     def on_close(self) -> None:
+        if self.watch is not None:
+            self.watch.stop()
         if self.client is not None:
             self.client.left()
 
     # Private
+
+    async def _ask_again(self) -> None:
+        try:
+            now = await access_again(self)
+        except Exception:
+            # Who cannot be asked about keeps what was found last: a provider that is restarted ends nobody's work.
+            logger.exception("The rights of a client could not be asked for again")
+            return
+        if now != self.access:
+            # It connects again and is treated as what it is then.
+            logger.warning(
+                "What %s may do has changed, and it is disconnected", self.client and self.client.name
+            )
+            self._end(1008, "Your login has expired or your rights have changed.")
 
     def _session(self) -> str:
         """The lineage that the client got when it opened the document, under either of its names."""
