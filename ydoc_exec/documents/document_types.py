@@ -22,7 +22,7 @@ from ydoc_exec.notebook.notebook import Notebook
 from ydoc_exec.notebook.shareable import shareable
 from ydoc_exec.room.room import guarded
 
-_BUILDERS = "+".join(f"{name}={version(name)}" for name in ("jupyter_ydoc", "pycrdt"))
+_BUILDERS = "+".join(f"{name}={version(name)}" for name in ("jupyter_ydoc", "pycrdt", "ydoc_exec"))
 """Another version of these may build other items from the same content."""
 
 
