@@ -46,7 +46,7 @@ class ScriptedLog:
     def __init__(self) -> None:
         self.memory = MemoryUpdateLog()
         self.calls: list[object] = []
-        self.error: UpdateLogError | None = None
+        self.error: Exception | None = None
         self.gate: Event | None = None
         self.entered = Event()
         self.failed = 0
@@ -509,6 +509,67 @@ async def test_a_room_that_broke_before_anybody_wrote() -> None:
                 pass
             assert [error is None for error in degraded.said] == [False, True]
             tasks.cancel_scope.cancel()
+
+
+async def test_a_history_that_could_not_be_read_is_left_alone() -> None:
+    """Neither what comes nor a snapshot replaces it, and it is said when it can be read."""
+    async with ScriptedLog() as log, running(log) as (writer, degraded):
+        await log.memory.begin(A, L, b"nobody has seen this", None)
+        writer.begin(B, L, b"b", None)
+        await writer.flush()
+        writer.put(A, b"of an earlier life")
+        log.error = FULL
+        writer.leave_alone(A, FULL)
+        writer.put(A, b"1")
+        writer.compact(A, b"all")
+        writer.set_base(A, "base")
+        writer.put(B, b"1")
+        assert await degraded.next() is FULL
+        assert writer.broken == {A}
+        log.error = None
+        await writer.flush()
+        assert await degraded.next() is None
+        assert degraded.said == [FULL, None]
+        assert await log.read(A) == History(L, [b"nobody has seen this", b"of an earlier life"], None)
+        assert await log.read(B) == History(L, [b"b", b"1"], None)
+        writer.begin(A, L, b"anew", None)
+        writer.put(A, b"2")
+        await writer.flush()
+        assert writer.broken == set()
+        assert await log.read(A) == History(L, [b"anew", b"2"], None)
+
+
+async def test_a_log_that_is_asked_whether_it_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing waits to be written."""
+    monkeypatch.setattr(log_writer, "_FIRST_RETRY", 0.001)
+    async with ScriptedLog() as log, running(log, 0.0) as (writer, degraded):
+        log.error = FULL
+        writer.leave_alone(A, FULL)
+        assert await degraded.next() is FULL
+        with fail_after(30):
+            while log.asked < 3:
+                await checkpoint()
+        assert degraded.said == [FULL]
+        log.error = None
+        assert await degraded.next() is None
+
+
+async def test_a_log_that_raises_what_it_must_not(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(log_writer, "_FIRST_RETRY", 0.001)
+    async with ScriptedLog() as log, running(log, 0.0) as (writer, degraded):
+        log.error = RuntimeError("a mistake")
+        writer.begin(A, L, b"s", None)
+        error = await degraded.next()
+        assert "a mistake" in str(error)
+        with fail_after(30):
+            while log.failed < 3:
+                await checkpoint()
+        log.error = None
+        assert await degraded.next() is None
+        assert await log.read(A) == History(L, [b"s"], None)
+    assert [record.exc_info is not None for record in caplog.records] == [True]
 
 
 async def test_the_end_of_a_log_that_never_came_back() -> None:

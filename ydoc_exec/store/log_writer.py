@@ -52,7 +52,7 @@ class LogWriter:
     A room becomes *broken* when its updates cannot be kept: too many are waiting and it has the most of them,
     or the log has no history of it (another program forgot it or began it anew). Its updates are then
     dropped; what the log has of it stays a beginning of its history. ``begin`` makes it whole again. The time
-    to do so is when ``on_degraded(None)`` is called.
+    to do so is when ``on_degraded(None)`` is called. ``leave_alone`` makes a room broken on purpose.
 
     Too many are more than ``limit_bytes`` bytes and the largest update: one update of any size is never too
     much, as its document holds it anyway. Only those count that the log does not take: while it fails, all that
@@ -152,6 +152,17 @@ class LogWriter:
         self.broken.discard(room)
         self._forgotten.add(room)
         self._add(_Forget(room), instead_of=lambda step: step.room == room)
+
+    def leave_alone(self, room: RoomId, error: UpdateLogError) -> None:
+        """Add nothing to the room's history until ``begin``, because it could not be read: see ``error``.
+
+        To begin it anew would replace what nobody has seen. What waits already is of an earlier life of the room and
+        belongs to it. The room counts as broken, so ``on_degraded`` is called, with ``None`` when the log can be read.
+        """
+        self.broken.add(room)
+        self._unsaid = error
+        if self._work is not None:
+            self._work.set()
 
     async def flush(self, room: RoomId | None = None) -> None:
         """Write now, and return when everything called before is in the log: of one room, or of all.
@@ -305,6 +316,11 @@ class LogWriter:
                 await self._ask()
         except UpdateLogError as error:
             failure = error
+        except Exception as error:
+            # No log may raise anything else. One that does must not end the documents of everybody.
+            if not self._degraded:
+                _logger.exception("The update log raised what it must not.")
+            failure = UpdateLogError("write", repr(error))
         finally:
             self._count_behind(0)
         if failure is not None:
