@@ -8,6 +8,7 @@
     │   ├── DocumentNotFound      404
     │   ├── KernelNotFound        404
     │   ├── CellNotFound          404
+    │   ├── CopyNotFound          404
     │   └── RunNotFound           404
     ├── Conflict                  409   fine in itself, but not now
     │   ├── NotACodeCell          409
@@ -16,6 +17,7 @@
     │   └── OpenAsOtherType       409
     ├── LoadFailed                500   the file is there and cannot become a document
     ├── SaveFailed                500   the document could not be written to its file
+    ├── CopyFailed                500   a recovery copy could not be written or read
     ├── ServerStopping            503
     ├── KernelUnavailable         503   the kernel is there and does not answer
     └── UpdateLogError            500   the update log could not be read or written
@@ -120,6 +122,21 @@ class CellNotFound(NotFound):
         return (
             f"There is no cell {self.cell_id!r} in {self.document!r}. It may have been deleted; "
             "look at the notebook and run again."
+        )
+
+
+class CopyNotFound(NotFound):
+    """No recovery copy of the document has that id, or it was dropped for newer ones."""
+
+    def __init__(self, copy_id: str, path: str) -> None:
+        super().__init__(copy_id, path)
+        self.copy_id = copy_id
+        self.path = path
+
+    def __str__(self) -> str:
+        return (
+            f"There is no recovery copy {self.copy_id!r} of {self.path!r}; it may have been dropped for newer "
+            "ones. Ask for those that are there."
         )
 
 
@@ -245,6 +262,22 @@ class SaveFailed(YdocExecError):
         return (
             f"{self.path!r} could not be saved: {self.why}. The document is kept on the server and saving "
             "is tried again; free space or fix the permissions."
+        )
+
+
+class CopyFailed(YdocExecError):
+    """A recovery copy could not be kept, listed, read or deleted."""
+
+    def __init__(self, done: str, path: str, why: str) -> None:
+        super().__init__(done, path, why)
+        self.done = done
+        self.path = path
+        self.why = why
+
+    def __str__(self) -> str:
+        return (
+            f"A recovery copy of {self.path!r} could not be {self.done}: {self.why}. Check the folder for recovery "
+            "copies and the space on its disk."
         )
 
 
