@@ -44,6 +44,9 @@ class YdocExec(ExtensionApp):
     log_delay = Float(
         DEFAULTS.log_delay, help="Seconds after which an update is in the log at the latest."
     ).tag(config=True)
+    log_compact_updates = Integer(
+        DEFAULTS.log_compact_updates, help="Number of updates after which a document's log is compacted."
+    ).tag(config=True)
     log_compact_bytes = Integer(
         DEFAULTS.log_compact_bytes, help="Bytes of updates after which a document's log is compacted."
     ).tag(config=True)
@@ -101,6 +104,7 @@ class YdocExec(ExtensionApp):
             log_path=None if self.log_path == "memory" else log_path,
             aside_dir=folder / "set-aside",
             log_delay=self.log_delay,
+            log_compact_updates=self.log_compact_updates,
             log_compact_bytes=self.log_compact_bytes,
             save_delay=self.save_delay,
             save_interval=self.save_interval,

@@ -20,9 +20,13 @@ class Settings:
     """Updates are written to the log together, at the latest so long after they were made. A server that is
     killed loses at most so much of the log (clients that are connected still hold it)."""
 
+    log_compact_updates: int = 500
+    """A document's log is replaced by one snapshot when it has more updates than this, and more than one for each KiB
+    of the snapshot."""
+
     log_compact_bytes: int = 2**20
-    """A document's log is replaced by one snapshot when its updates are larger than this and larger than
-    the snapshot."""
+    """It is replaced too when its updates, without the largest of them, are larger than this and larger than the
+    snapshot."""
 
     save_delay: float = 1.0
     """A document is saved so long after the last change of its content."""

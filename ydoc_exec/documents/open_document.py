@@ -40,6 +40,7 @@ from ydoc_exec.origin import FromFile, FromLog, FromServer, Origin
 from ydoc_exec.room.room import Returned, Room, guarded
 from ydoc_exec.room.room_client import RoomClient
 from ydoc_exec.settings import Settings
+from ydoc_exec.store.compaction import LogGrowth
 from ydoc_exec.store.log_writer import LogWriter
 from ydoc_exec.store.update_log import History, UpdateLog
 
@@ -90,8 +91,7 @@ class OpenDocument:
         self._stopping = Event()
         self._tasks: TaskGroup | None = None
         self._behind = False
-        self._logged = 0
-        self._snapshot_bytes = 0
+        self._growth = LogGrowth()
 
     # Life
 
@@ -172,7 +172,7 @@ class OpenDocument:
         """Start recording from what the document is now: when it was loaded, or the log has lost it."""
         base = self.mirror.base
         snapshot = self._doc.get_update()
-        self._logged, self._snapshot_bytes = 0, len(snapshot)
+        self._growth.restart(len(snapshot))
         self._writer.begin(self.room_id, self.lineage, snapshot, None if base is None else str(base))
 
     # MirroredDocument
@@ -469,7 +469,7 @@ class OpenDocument:
 
     def _note_update(self, update: bytes, origin: Origin | None) -> None:
         self._writer.put(self.room_id, update)
-        self._logged += len(update)
+        self._growth.add(len(update))
 
     def _note_change(self, target: str, event: Any) -> None:
         if target != "state":
@@ -486,11 +486,12 @@ class OpenDocument:
         self.target.restore()
 
     def _compact_log(self) -> None:
-        if self._logged <= max(self._settings.log_compact_bytes, self._snapshot_bytes):
-            return
-        snapshot = self._doc.get_update()
+        if self._growth.is_due(self._settings.log_compact_updates, self._settings.log_compact_bytes):
+            self._compact_log_to(self._doc.get_update())
+
+    def _compact_log_to(self, snapshot: bytes) -> None:
         self._writer.compact(self.room_id, snapshot)
-        self._logged, self._snapshot_bytes = 0, len(snapshot)
+        self._growth.restart(len(snapshot))
 
     def _say(self, state: dict[str, Any]) -> None:
         """Write into the document's ``state`` what differs from what it says."""
@@ -571,6 +572,11 @@ class OpenDocument:
                 await self.mirror.save()
         except Exception as error:
             logger.error("%s; the update log has what is not in it", error)
+        if self._growth.updates:
+            # Whoever opens it next need not replay its life.
+            snapshot = self._doc.get_update()
+            if self._growth.is_worth_closing_with(len(snapshot), self._settings.log_compact_updates):
+                self._compact_log_to(snapshot)
         try:
             await self._writer.flush(self.room_id)
         except UpdateLogError as error:
