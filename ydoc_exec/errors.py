@@ -14,7 +14,8 @@
     │   ├── NotACodeCell          409
     │   ├── BarrierNotReached     409
     │   ├── LineageChanged        409
-    │   └── OpenAsOtherType       409
+    │   ├── OpenAsOtherType       409
+    │   └── OpenElsewhere         409
     ├── LoadFailed                500   the file is there and cannot become a document
     ├── SaveFailed                500   the document could not be written to its file
     ├── CopyFailed                500   a recovery copy could not be written or read
@@ -226,6 +227,22 @@ class OpenAsOtherType(Conflict):
             f"{self.path!r} cannot be opened as {self.wanted} while it is open as {self.open_as}. "
             "Close it there first."
         )
+
+
+class OpenElsewhere(Conflict):
+    """Another server has the document open. Both would save it, each over the other's changes."""
+
+    close_code = 4400
+    """Ends the opening in a front end that does not have the document yet; one that has it goes on trying, and is let in
+    when the other server has closed it or is gone."""
+
+    def __init__(self, owner: str) -> None:
+        """``owner`` is the other server, as a person can find it."""
+        super().__init__(owner)
+        self.owner = owner
+
+    def __str__(self) -> str:
+        return f"This document is open on {self.owner}. Close it there, or stop that server, and open it again here."
 
 
 class ServerStopping(YdocExecError):
