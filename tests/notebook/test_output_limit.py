@@ -32,6 +32,7 @@ from tests.notebook.messages import (
     update,
     words,
 )
+from tests.notebooks import cell, notebook
 from ydoc_exec.notebook.edits import (
     AppendOutput,
     ClearOutputs,
@@ -104,6 +105,10 @@ class Run:
         self.shown.apply(passed)
         return passed
 
+    def say(self, message: Message) -> list[Edit]:
+        self.reducer.feed(message)
+        return self.flush()
+
     def end(self) -> None:
         self.flush()
         self.shown.apply(self.limit.last())
@@ -127,6 +132,13 @@ class Run:
             return outputs, 0, []
         at = notices[-1]
         return outputs[:at], meta(outputs[at])["ydoc_exec"]["cut_bytes"], outputs[at + 1 :]
+
+
+def played(limit: int, *steps: Message | None) -> Run:
+    """A run with this limit, from its begin to its end."""
+    run = Run(limit)
+    run.play(list(steps))
+    return run
 
 
 def meta(output: Output) -> dict[str, Any]:
@@ -273,8 +285,7 @@ def image(display_id: str | None = None) -> Message:
     ],
 )
 def test_images_are_whole(steps: list[Message | None]) -> None:
-    run = Run(20 * MB)
-    run.play(steps)
+    run = played(20 * MB, *steps)
     assert run.shown.outputs == run.all.outputs
 
 
@@ -285,21 +296,18 @@ def test_an_image_is_there_whatever_is_printed_around_it() -> None:
     before, _, [after] = run.parts
     assert before == [stream_output("before"), display_output(IMAGE)]
     assert len(after["text"]) > 9 * MB
-    run = Run(20 * MB)
-    run.play([*flood, image()])
+    run = played(20 * MB, *flood, image())
     assert run.shown.outputs[-1] == display_output(IMAGE)
 
 
 def test_the_error_at_the_end_is_there() -> None:
-    run = Run(MB)
-    run.play([stream(lines(MANY)), FLUSH, error("E")])
+    run = played(MB, stream(lines(MANY)), FLUSH, error("E"))
     assert run.shown.outputs[-1] == error_output("E")
     assert run.shown.outputs[-2]["text"].endswith("199999\n")
 
 
 def test_clearing_begins_anew() -> None:
-    run = Run(MB)
-    run.play([stream(lines(MANY)), FLUSH, clear(), FLUSH, stream("a"), FLUSH])
+    run = played(MB, stream(lines(MANY)), FLUSH, clear(), FLUSH, stream("a"), FLUSH)
     assert run.shown.outputs == [stream_output("a")]
     run = Run(MB)
     steps = [step for _ in range(3) for step in (stream(lines(MANY)), FLUSH, clear(wait=True))]
@@ -328,11 +336,11 @@ def test_updates_reach_the_head_and_the_tail_but_not_what_was_cut() -> None:
 
 
 def test_what_an_update_adds_to_the_tail_counts() -> None:
-    run = Run(MB)
-    run.play([
+    run = played(
+        MB,
         stream(lines(60_000)), *[display("small", str(number)) for number in range(20)], FLUSH,
         *[update("a" * (MB // 10), str(number)) for number in range(20)],
-    ])  # fmt: skip
+    )  # fmt: skip
     head, cut, tail = run.parts
     assert len(tail) == 5
     assert size(head + tail) < MB + MB // 10
@@ -343,8 +351,7 @@ def test_erasing_goes_back_through_what_was_cut() -> None:
     """Nobody rewrites so much; but then it is as if there had never been more."""
     much = lines(MANY)
     run = Run(MB)
-    run.reducer.feed(stream("first\n" + much))
-    run.flush()
+    run.say(stream("first\n" + much))
     assert run.parts[1] > 0
     run.shown.apply(run.limit.pass_on([EditTail("stdout", much[100:], "short")]))
     assert run.shown.outputs == [stream_output("first\n" + much[:100] + "short")]
@@ -357,8 +364,7 @@ def test_erasing_goes_back_through_what_was_cut() -> None:
 def test_erasing_what_is_not_shown_of_the_tail() -> None:
     text = lines(MANY)
     run = Run(MB)
-    run.reducer.feed(stream(text))
-    run.flush()
+    run.say(stream(text))
     for erased, append in [
         (100, "short\n"),
         (10**5, "short\n"),
@@ -392,8 +398,7 @@ def test_the_tail_begins_with_a_line_also_when_its_end_was_erased() -> None:
 
 def test_erasing_before_anything_was_forgotten() -> None:
     run = Run(SMALLEST_LIMIT)
-    run.reducer.feed(stream("x" * 8000))
-    run.flush()
+    run.say(stream("x" * 8000))
     assert run.parts[1] > 0
     run.shown.apply(run.limit.pass_on([EditTail("stdout", "x" * 7400, "")]))
     assert run.shown.outputs == [stream_output("x" * 600)]
@@ -403,8 +408,7 @@ def test_a_large_display_is_not_written_again_and_again() -> None:
     run = Run(MB)
     large = display_output("a" * (MB // 4))
     for msg in (stream(lines(MANY)), display("0%", "x"), display("a" * (MB // 4))):
-        run.reducer.feed(msg)
-        run.flush()
+        run.say(msg)
     assert run.parts[2] == [large]
     written = 0
     for number in range(100):
@@ -444,8 +448,7 @@ def test_a_progress_bar_behind_too_much_is_one_line() -> None:
         steps += [stream(f"\r{percent}% é"), FLUSH]
     run.play(steps)
     assert run.shown.outputs[-1]["text"].endswith("199999\n100% é")
-    run = Run(MB)
-    run.play(steps[:2])
+    run = played(MB, *steps[:2])
     for step in steps[2:]:
         if step is not None:
             run.reducer.feed(step)
@@ -455,11 +458,9 @@ def test_a_progress_bar_behind_too_much_is_one_line() -> None:
 
 
 def test_output_after_the_end_has_room_of_its_own() -> None:
-    run = Run(MB)
-    run.play([stream(lines(MANY))])
+    run = played(MB, stream(lines(MANY)))
     before = run.shown.outputs[:]
-    run.reducer.feed(stream("late\n"))
-    run.flush()
+    run.say(stream("late\n"))
     assert run.shown.outputs == [*before[:-1], stream_output(before[-1]["text"] + "late\n")]
     late = "late\n"
     for number in range(100):
@@ -478,14 +479,14 @@ def test_output_after_the_end_has_room_of_its_own() -> None:
 
 def test_what_nobody_reads_is_cut_too() -> None:
     limit, shown = OutputLimit(MB), Shown()
-    assert not limit.skip(MB)
+    assert limit.skip(MB) is None
     shown.apply(limit.pass_on([AppendOutput(stream_output(lines(MANY) + "the last line"))]))
-    assert limit.skip(5 * MB)
+    assert limit.skip(5 * MB) == []
     shown.apply(limit.pass_on([EditTail("stdout", "last line", "end")]))
     head, notice, tail = shown.outputs
     assert tail == stream_output("end")
     shown.apply(limit.pass_on([AppendOutput(display_output("a"))]))
-    assert limit.skip(MB)
+    assert limit.skip(MB) == []
     shown.apply(limit.pass_on([AppendOutput(stream_output("b"))]))
     shown.apply(limit.last())
     head, notice, tail = shown.outputs
@@ -495,23 +496,14 @@ def test_what_nobody_reads_is_cut_too() -> None:
 
 
 def test_the_notice_is_for_people_and_valid() -> None:
-    run = Run(20 * MB)
-    run.play([stream(lines(4_000_000))])
+    run = played(20 * MB, stream(lines(4_000_000)))
     notice = run.shown.outputs[1]
     assert notice["data"]["text/plain"] == (
         "[28.7 MiB of output is left out here. The end of it follows.\n"
         " 20 MiB of a cell's output are kept, half of it the beginning. To keep more, raise\n"
         " YdocExec.output_limit (bytes per cell) in the server's configuration, or write to a file.]"
     )
-    cell = {
-        "cell_type": "code",
-        "id": "a",
-        "source": "",
-        "metadata": {},
-        "execution_count": 1,
-        "outputs": run.shown.outputs,
-    }
-    nbformat.validate({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+    nbformat.validate(notebook(cell("a", outputs=run.shown.outputs, execution_count=1)))
 
 
 # Any output
@@ -648,8 +640,7 @@ def test_any_output(limit: int, steps: list[Message | None]) -> None:
 def test_output_after_the_end(
     limit: int, steps: list[Message | None], late_steps: list[Message | None]
 ) -> None:
-    run = Run(limit)
-    run.play(steps)
+    run = played(limit, *steps)
     ended = run.shown.outputs[:]
     cut_before = run.parts[1]
     for step in [*late_steps, FLUSH]:

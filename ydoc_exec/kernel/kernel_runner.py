@@ -42,12 +42,14 @@ from ydoc_exec.execution.run_state import RunState
 from ydoc_exec.ids import KernelId, RunId
 from ydoc_exec.kernel.kernel_activity import KernelActivity
 from ydoc_exec.kernel.kernel_link import Channel, KernelLink, KernelManager, Message
+from ydoc_exec.kernel.large_stream import LargeStream
 from ydoc_exec.kernel.run import Run, now
 from ydoc_exec.kernel.run_book import RunBook
 from ydoc_exec.kernel.run_target import Ended, RunOutput, RunTarget
 from ydoc_exec.notebook.edits import Edit, replacements
 from ydoc_exec.notebook.output_limit import OutputLimit
 from ydoc_exec.notebook.output_reducer import OutputReducer
+from ydoc_exec.notebook.output_tail import text_size
 from ydoc_exec.notebook.payload import Payload
 from ydoc_exec.settings import Settings
 
@@ -78,6 +80,30 @@ class Execution:
     heard_at: float = 0.0
     """When the last message of this run came (``monotonic``)."""
 
+    def feed(self, message: Message) -> None:
+        """An iopub message of this run."""
+        content = message["content"]
+        if not isinstance(content, LargeStream):
+            self.reducer.feed(message)
+            return
+        wanted = self.limit.ends
+        ends = None if wanted is None else content.read_ends(*wanted)
+        if ends is None:
+            self.reducer.feed({**message, "content": content.read()})
+            return
+        self._feed_text(ends.name, ends.head)
+        if not self.skip(ends.between, behind=sum(map(text_size, ends.tail))):
+            raise AssertionError("what is between the ends is cut, whatever there is")
+        self._feed_text(ends.name, ends.tail)
+
+    def skip(self, size: int, *, behind: int = 0) -> bool:
+        """Leave out printed text: see ``OutputLimit.skip``. ``False`` if it is wanted."""
+        # What was heard before belongs before the gap.
+        self.before_gap += self.limit.pass_on(self.reducer.take())
+        edits = self.limit.skip(size, behind=behind)
+        self.before_gap += edits or ()
+        return edits is not None
+
     def take(self) -> list[Edit]:
         """What is to be written of it. Of a cell that is another run's by now only what it does to displays."""
         return self._since_last() if self.target.owns(self.run) else self._replaced_since_last()
@@ -90,6 +116,10 @@ class Execution:
             self.reducer.feed({"msg_type": "display_data", "content": page})
         self.reducer.end()
         return [*self._since_last(), *self.limit.last()]
+
+    def _feed_text(self, name: str, pieces: Sequence[str]) -> None:
+        for piece in pieces:
+            self.reducer.feed({"msg_type": "stream", "content": {"name": name, "text": piece}})
 
     def _since_last(self) -> list[Edit]:
         before, self.before_gap = self.before_gap, []
@@ -334,7 +364,7 @@ class KernelRunner:
                 other is not execution and other.reducer.replaces(message) for other in self._dirty.values()
             ):
                 self._flush()  # two runs show other data in one display: in their order
-            execution.reducer.feed(message)
+            execution.feed(message)
         if execution.reducer.pending or execution.run.record_timing:
             self._has_output(execution)
 
@@ -343,9 +373,7 @@ class KernelRunner:
         execution = self._by_parent.get(parent)
         if execution is None or not execution.target.owns(execution.run):
             return True
-        # What was heard before belongs before the gap.
-        execution.before_gap += execution.limit.pass_on(execution.reducer.take())
-        return execution.limit.skip(size)
+        return execution.skip(size)
 
     def _replied(self, execution: Execution, message: Message) -> None:
         content, run = message["content"], execution.run

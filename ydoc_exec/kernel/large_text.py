@@ -8,7 +8,10 @@ from typing import Any
 LARGE = 2**20
 """Bytes of content from which on printed text may be left out."""
 
-_CONTENT = 4  # a message is signature, header, parent's header, metadata, content, buffers
+CONTENT = 4  # a message is signature, header, parent's header, metadata, content, buffers
+
+Parts = list[Any]
+"""A message from its signature on: bytes, or a memoryview of a large content."""
 
 
 class LargeText:
@@ -26,18 +29,18 @@ class LargeText:
     def __init__(self, unpack: Callable[[bytes], Any], skip: Callable[[str, int], bool]) -> None:
         self._unpack = unpack
         self._skip = skip
-        self._parts: list[bytes] = []
+        self._parts: Parts = []
         self._parent = ""
 
-    def rest(self) -> Iterator[list[bytes]]:
+    def rest(self) -> Iterator[Parts]:
         """What waits: there is nothing more to be read now."""
         if self._parts:
             parts, self._parts = self._parts, []
             yield parts
 
-    def before(self, parts: list[bytes]) -> Iterator[list[bytes]]:
+    def before(self, parts: Parts) -> Iterator[Parts]:
         """What has to be read now that this message has come."""
-        large = len(parts) > _CONTENT and len(parts[_CONTENT]) >= LARGE
+        large = len(parts) > CONTENT and len(parts[CONTENT]) >= LARGE
         if not large and not self._parts:
             yield parts
             return
@@ -47,7 +50,7 @@ class LargeText:
             large, kind, parent = False, "", ""  # whoever takes it will say what is wrong with it
         large = large and kind == "stream"
         if self._parts and not (
-            large and parent == self._parent and self._skip(parent, len(self._parts[_CONTENT]))
+            large and parent == self._parent and self._skip(parent, len(self._parts[CONTENT]))
         ):
             yield from self.rest()
         if large:

@@ -8,6 +8,9 @@ from typing import Any, Protocol
 
 from jupyter_client.adapter import adapt
 
+from ydoc_exec.kernel.large_stream import LargeStream
+from ydoc_exec.kernel.large_text import LARGE
+
 _PARTS = 5  # signature, header, parent's header, metadata, content; buffers may follow
 
 
@@ -35,9 +38,10 @@ class MessageReader:
         self._parent_bytes = b""
         self._parent: Mapping[str, Any] = {}
 
-    def read(self, parts: Sequence[bytes]) -> Mapping[str, Any]:
+    def read(self, parts: Sequence[Any]) -> Mapping[str, Any]:
         """A message from its parts, signature first: ``header``, ``msg_type``, ``parent_header``, ``metadata`` and
-        ``content``. Raises ``ValueError`` or ``TypeError`` for what is no message signed with the kernel's key.
+        ``content``, which of large printed text is a ``LargeStream``. Raises ``ValueError`` or ``TypeError`` for what
+        is no message signed with the kernel's key.
         """
         if len(parts) < _PARTS:
             raise TypeError(f"it has {len(parts)} parts and should have at least {_PARTS}")
@@ -47,15 +51,20 @@ class MessageReader:
         header = session.unpack(parts[1])
         if parts[2] != self._parent_bytes:
             self._parent, self._parent_bytes = session.unpack(parts[2]), parts[2]
+        old = not str(header.get("version", "5")).startswith("5")
+        if len(parts[4]) >= LARGE and header["msg_type"] == "stream" and not old:
+            content = LargeStream(parts[4], session.unpack)
+        else:
+            content = session.unpack(bytes(parts[4]))
         message = {
             "header": header,
             "msg_id": header["msg_id"],
             "msg_type": header["msg_type"],
             "parent_header": self._parent,
             "metadata": session.unpack(parts[3]),
-            "content": session.unpack(parts[4]),
+            "content": content,
         }
-        if not str(header.get("version", "5")).startswith("5"):
-            old: Mapping[str, Any] = adapt({**message, "parent_header": dict(self._parent)})
-            return old
+        if old:
+            adapted: Mapping[str, Any] = adapt({**message, "parent_header": dict(self._parent)})
+            return adapted
         return message

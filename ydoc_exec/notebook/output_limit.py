@@ -114,19 +114,34 @@ class OutputLimit:
                     assert_never(edit)
         return passed + self._follow()
 
-    def skip(self, size: int) -> bool:
-        """Whether printed text of about ``size`` bytes can be left out unread, there being more behind it.
+    @property
+    def ends(self) -> tuple[int, int] | None:
+        """How much of one printed text may matter: bytes from its beginning and from its end.
 
-        It can when there is too much already: what was the tail is then cut too, as what is behind it is not
-        the end any more. What came before that text must have gone through ``pass_on``, or it ends up behind
-        the gap.
+        For ``skip``: whatever there is already, what is between them is cut. None if that cannot be said.
         """
+        if not self._limit or self._ended:
+            return None
+        return self._limit // 2 + 1, self._limit - self._limit // 2
+
+    def skip(self, size: int, *, behind: int = 0) -> list[Edit] | None:
+        """What is to be applied to leave out printed text of about ``size`` bytes unread, there being more behind it;
+        None if it cannot be left out.
+
+        It can when there is too much already, or when the last output is a stream that goes on with this text and
+        ``behind`` bytes more, and that makes it too much: what was the tail is then cut too, as what is behind it is
+        not the end any more. What came before that text must have gone through ``pass_on``, or it ends up behind the
+        gap.
+        """
+        edits: list[Edit] = []
         if not self._over:
-            return False
+            if not behind or not self._tail or not self._is_too_much(size + behind, text=True):
+                return None
+            edits = self._go_over()
         self._tail.skip(size)
         self._following.clear()
         self._stale = True
-        return True
+        return edits
 
     def last(self) -> list[Edit]:
         """What is to be applied at the end of the run, so that all of the tail is there."""
