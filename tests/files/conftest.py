@@ -48,6 +48,7 @@ class Paper:
         self.live: tuple[str, ...] = ()
         self.autosave = True
         self.said: list[str] = []
+        self.troubles: list[str | None] = []
         self.bases: list[Base] = []
         self.aside: list[Any] = []
         self.unreadable = False
@@ -84,6 +85,9 @@ class Paper:
 
     def saved(self, base: Base) -> None:
         self.said.append("saved")
+
+    def save_failed(self, why: str | None) -> None:
+        self.troubles.append(why)
 
     def is_at(self, path: str) -> None:
         self.path = path

@@ -209,8 +209,11 @@ class OpenDocument:
     def may_autosave(self) -> bool:
         # What ``jupyter-docprovider`` (``ydrive.ts``) writes into each tab's presence.
         wishes = [state.get("autosave") for state in self.room.awareness.states.values() if state]
-        said = [wish for wish in wishes if wish is not None]
-        return not said or any(said)
+        said = [bool(wish) for wish in wishes if wish is not None]
+        if said and any(said) != (self.document.ystate.get("autosave") is not False):
+            # Said in the document, as it holds when they have left, and when the server was started again.
+            self._say({"autosave": any(said)})
+        return self.document.ystate.get("autosave") is not False
 
     def agreed(self, base: Base, content: Any) -> None:
         with self.room.writing(FromServer()):
@@ -225,6 +228,10 @@ class OpenDocument:
         self._compact_log()
         self._holds_changed.set()  # nobody may have waited for more than this
 
+    def save_failed(self, why: str | None) -> None:
+        if why is not None:
+            logger.warning("What is changed in %s is not in its file: %s", self.room_id, why)
+
     def is_at(self, path: str) -> None:
         self._say({"path": path})
 
@@ -236,6 +243,7 @@ class OpenDocument:
             # Not at the first change: whoever waits for what was just written comes first.
             self._compact_log()
         self._behind = True
+        self.may_autosave()  # the wishes of those who change it now
         self._say({"dirty": True})
 
     def set_aside(self, path: str, content: Any) -> str:
@@ -474,6 +482,9 @@ class OpenDocument:
     def _note_change(self, target: str, event: Any) -> None:
         if target != "state":
             self.mirror.changed()
+        elif self.document.ystate.get("dirty") != self.mirror.dirty and self._tasks is not None:
+            # A tab says so too: when it is told of a change, and when it was told that a save is done.
+            self._tasks.start_soon(self._correct_dirty)
         if target == "cells" and self.target is not None and self.target.note(event):
             assert self._tasks is not None, "the document is not open"
             self._tasks.start_soon(self._restore)
@@ -484,6 +495,9 @@ class OpenDocument:
         """A task of its own, which is the next one: an observer may not write."""
         assert self.target is not None
         self.target.restore()
+
+    async def _correct_dirty(self) -> None:
+        self._say({"dirty": self.mirror.dirty})
 
     def _compact_log(self) -> None:
         if self._growth.is_due(self._settings.log_compact_updates, self._settings.log_compact_bytes):

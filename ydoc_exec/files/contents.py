@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
+
+import nbformat
+
+from ydoc_exec.files.replacement import FileState
 
 T = TypeVar("T")
 
@@ -60,6 +65,12 @@ async def file_hash(contents: ContentsManager, path: str, type: str) -> str | No
     return value if isinstance(value, str) else None
 
 
+def file_state(contents: ContentsManager, path: str) -> FileState | None:
+    """The version of a file, from a manager that replaces files as a whole (``handlers/contents_manager.py``)."""
+    ask = getattr(contents, "file_state", None)
+    return ask(path) if ask is not None else None
+
+
 def is_missing(error: Exception) -> bool:
     """Whether a contents manager's error says that there is no such file (tornado's ``HTTPError`` 404)."""
     return getattr(error, "status_code", None) == 404
@@ -71,6 +82,17 @@ def contents_type(type: str) -> str:
     It knows notebooks and files; a document type of its own (``jcad``) is in a file.
     """
     return type if type in ("notebook", "directory") else "file"
+
+
+def as_read(notebook: Any) -> Any:
+    """What a notebook that somebody wants to save would be when it is read again: lines joined, of this format.
+
+    Nothing in it is trusted, as nothing in a file is by itself. Raises ``ValueError`` or what nbformat raises.
+    """
+    content = plain(nbformat.reads(json.dumps(notebook), as_version=4))  # type: ignore[no-untyped-call, unused-ignore]
+    for cell in content["cells"]:
+        cell["metadata"].pop("trusted", None)
+    return content
 
 
 def plain(value: Any) -> Any:

@@ -11,9 +11,10 @@ import math
 import re
 from collections.abc import Callable, Container
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
-from anyio import Event, Lock, create_task_group, current_time, move_on_after, sleep
+from anyio import Event, Lock, create_task_group, current_time, move_on_after, sleep, to_thread
 
 from ydoc_exec.errors import DocumentNotFound, LoadFailed, SaveFailed
 from ydoc_exec.files.cell_ids import identify
@@ -22,21 +23,31 @@ from ydoc_exec.files.contents import (
     Stamp,
     contents_type,
     file_hash,
+    file_state,
     is_missing,
     plain,
     settled,
 )
 from ydoc_exec.files.decision import Base, Decision, Fingerprint, decide, fingerprint
 from ydoc_exec.files.merge import merge
+from ydoc_exec.files.own_save import OwnSave
 from ydoc_exec.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 SAVE_PAUSE = 0.5
 """At least so many seconds lie between two saves that nobody asked for."""
 
 CLIENTS_FIRST = 0.3
 """Seconds from the end of a run to the save: reading a large notebook must not keep tabs waiting for the end."""
+
+LONGEST_RETRY = 60.0
+"""Saves that keep failing are tried again after twice the time each time, up to so many seconds."""
+
+SAVE_TRIES = 5
+"""So often a save begins again because another program wrote the file meanwhile."""
 
 _MADE_UP = re.compile("[0-9a-f]{8}")
 """Ids of this form are made by nbformat while reading, for cells that have none: others at each reading."""
@@ -86,6 +97,10 @@ class MirroredDocument(Protocol):
         """File and document are equal as of now."""
         ...
 
+    def save_failed(self, why: str | None) -> None:
+        """Why the file cannot have what the document has; None when that is over. Called when it changes."""
+        ...
+
     def is_at(self, path: str) -> None:
         """The file's path, when it is another one than before."""
         ...
@@ -95,12 +110,24 @@ class MirroredDocument(Protocol):
         ...
 
     def unsaved(self) -> None:
-        """The document has changes that its file has not."""
+        """The document has changes that its file has not. Called at the first one, and when a save left some."""
         ...
 
     def set_aside(self, path: str, content: Any) -> str:
         """Keep a version that would be lost otherwise; where it is now. Raises ``OSError``."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What becomes of a document when another version of it is taken up.
+
+    ``content`` is None if it stays as it is; with ``equal`` it is the other version then.
+    """
+
+    content: Any
+    conflicts: tuple[str, ...]
+    equal: bool
 
 
 class FileMirror:
@@ -140,8 +167,11 @@ class FileMirror:
         self._changed = Event()
         self._hurry = Event()
         self._missing = False
+        self._trust: list[bool] = []
+        self._dirtied = Event()
         self._last_save = -math.inf
         self._trouble: tuple[str, int] = ("", 0)
+        self._failing: str | None = None
 
     @property
     def base(self) -> Base | None:
@@ -150,8 +180,8 @@ class FileMirror:
 
     @property
     def dirty(self) -> bool:
-        """Whether the document has changes that are not known to be in the file."""
-        return self._edits != self._saved_edits
+        """Whether the document has something that is not known to be in the file."""
+        return self._edits != self._saved_edits or self._missing
 
     @property
     def missing(self) -> bool:
@@ -169,7 +199,7 @@ class FileMirror:
             again, other = await self._read_file(path)
             if not Stamp.of(again).differs(Stamp.of(model)):
                 content = _without_made_up(content, other)
-        return FileContent(path, content, fingerprint(content), Stamp.of(model))
+        return FileContent(path, content, await _in_thread(fingerprint, content), Stamp.of(model))
 
     def start(self, file: FileContent, base: Base, *, unsaved: bool) -> None:
         """The document is loaded. ``base`` is what it and ``file`` had in common when they last agreed.
@@ -181,13 +211,16 @@ class FileMirror:
         self._stamp = file.stamp
         self._base = base
         self._base_content = file.content if unsaved else self._document.read()
+        self._base_content = self._identified(self._base_content)
         if self._type == "notebook":
-            self._base_content = self._identified(self._base_content)
+            self._trust = _trusted(self._base_content)
         if unsaved:
             self.changed()
 
     def changed(self) -> None:
         """The document's content has changed. A plain call for observers: it only takes a note."""
+        if not self.dirty:
+            self._dirtied.set()
         self._edits += 1
         self._changed.set()
 
@@ -200,6 +233,7 @@ class FileMirror:
         """Save and watch until cancelled."""
         await self._say_hash(self._path)
         async with create_task_group() as tasks:
+            tasks.start_soon(self._say_dirty)
             tasks.start_soon(self._save_regularly)
             tasks.start_soon(self._watch)
 
@@ -212,21 +246,52 @@ class FileMirror:
         async with self._lock:
             await self._save(recreate)
 
+    async def put(self, content: Any) -> dict[str, Any]:
+        """Merge what somebody else wants to save into the document, and save that, by hand.
+
+        Returns what the contents manager says of the file then. Raises ``SaveFailed``, or ``LoadFailed`` if the
+        document cannot take it, and has changed nothing then.
+        """
+        async with self._lock:
+            theirs = FileContent(self._path, content, await _in_thread(fingerprint, content), self._stamp)
+            model = await self._save(recreate=True, theirs=theirs)
+            if model is None:
+                model = await self._ask(self._path)
+            return model
+
+    def merge(self, content: Any) -> Any:
+        """Merge what somebody else saves into the document, without waiting: what the document has now.
+
+        That it is in the file then is found when the file is looked at next. Raises as ``put`` does.
+        """
+        file = FileContent(self._path, content, fingerprint(content), self._stamp)
+        self._follow(file, self._plan(file, *self._ours(file.path)))
+        return self._read(file.path)
+
     # Private: saving
 
+    async def _say_dirty(self) -> None:
+        """At once, not when the save begins; but not from inside the change either."""
+        while True:
+            await self._dirtied.wait()
+            self._dirtied = Event()
+            if self.dirty:
+                self._document.unsaved()
+
     async def _save_regularly(self) -> None:
+        retry = self._settings.save_retry
         while True:
             await self._changed.wait()
             self._changed = Event()
             if not self.dirty:
                 continue
-            self._document.unsaved()
             hurried = await self._wait_for_quiet()
             # A batch of quick cells ends many times in a second, and each end asks for a save.
             pause = self._last_save + SAVE_PAUSE - current_time()
             await sleep(max(CLIENTS_FIRST if hurried else 0.0, pause))
             if not self._document.may_autosave():
-                # Those who do not want it may change their minds, or leave.
+                # Those who do not want it may change their minds.
+                self._document.unsaved()
                 await sleep(self._settings.poll_interval)
                 self._changed.set()
                 continue
@@ -239,9 +304,11 @@ class FileMirror:
                 # A mistake here must not end the document, which nobody could save then.
                 logger.exception("%s could not be saved; it is tried again", self._path)
             else:
+                retry = self._settings.save_retry
                 continue
             self._document.unsaved()
-            await sleep(self._settings.save_retry)
+            await sleep(retry)
+            retry = min(2 * retry, max(LONGEST_RETRY, self._settings.save_retry))
             self._changed.set()
 
     async def _wait_for_quiet(self) -> bool:
@@ -257,10 +324,36 @@ class FileMirror:
         self._hurry = Event()
         return hurried
 
-    async def _save(self, recreate: bool) -> None:
+    async def _save(self, recreate: bool, theirs: FileContent | None = None) -> dict[str, Any] | None:
+        """Returns the model of what was written, or None if the file had it already."""
+        try:
+            for _ in range(SAVE_TRIES):
+                path = self._find()
+                save = OwnSave(path, file_state(self._contents, path), self._document.has_hash)
+                model = await self._try_to_save(save, recreate, theirs)
+                theirs = None
+                if not save.overtaken:
+                    break
+            else:
+                raise SaveFailed(path, "other programs keep changing the file")
+        except SaveFailed as error:
+            self._say_failing(error.why)
+            raise
+        if not self._missing:
+            self._say_failing(None)
+        if not self.dirty:
+            assert self._base is not None
+            self._document.saved(self._base)
+        elif not self._missing:
+            self._document.unsaved()
+        return model
+
+    async def _try_to_save(
+        self, save: OwnSave, recreate: bool, theirs: FileContent | None
+    ) -> dict[str, Any] | None:
         if self._base is None:
-            raise SaveFailed(self._path, "the document has not finished loading")
-        path = self._find()
+            raise SaveFailed(save.path, "the document has not finished loading")
+        path = save.path
         unreadable = False
         try:
             await self._look(path, recreate)
@@ -270,33 +363,73 @@ class FileMirror:
                 raise SaveFailed(path, f"another program has changed the file, and {why}") from error
             await self._set_unreadable_aside(path, why)
             unreadable = True
+        if theirs is not None:
+            await self._merge_in(theirs)
         if self._missing and not recreate:
-            return
+            return None
         edits = self._edits
         content = self._read(path)
-        document = fingerprint(content)
+        identified = self._identified(content)
+        document = await _in_thread(fingerprint, content)
         # Trust alone is worth a save, as the contents manager signs what it saves and nothing else does.
-        trust_changed = self._type == "notebook" and _trusted(content) != _trusted(self._base_content)
+        trust_changed = self._type == "notebook" and _trusted(content) != self._trust
+        model: dict[str, Any] | None = None
         if document != self._base.document or trust_changed or self._missing or unreadable:
-            model = {"type": contents_type(self._type), "format": self._format, "content": content}
-            try:
-                answer = await settled(self._contents.save(model, path))
-            except Exception as error:
-                raise SaveFailed(path, _reason(error)) from error
-            if answer.get("message"):
-                logger.warning("%s was saved, but it is no valid notebook: %s", path, answer["message"])
+            model = await self._write(save, content)
+            if model is None:
+                return None
             self._missing = False
-            self._stamp = Stamp.of(answer)
-            self._agree(Base(document, document), content)
-            await self._say_hash(path)
+            self._agree(Base(document, document), identified)
+            if save.written is None:
+                await self._say_hash(path)
         self._saved_edits = edits
-        if not self.dirty:
-            self._document.saved(self._base)
+        return model
+
+    async def _write(self, save: OwnSave, content: Any) -> dict[str, Any] | None:
+        """Write the file: the contents manager's answer, or None if somebody else wrote it meanwhile."""
+        path = save.path
+        model = {"type": contents_type(self._type), "format": self._format, "content": content}
+        answer: dict[str, Any]
+        try:
+            with save.under_way():
+                answer = await settled(self._contents.save(model, path))
+        except Exception as error:
+            if save.overtaken:
+                return None
+            if save.written is None:
+                raise SaveFailed(path, _reason(error)) from error
+            # A hook, or the checkpoint.
+            logger.error("%s was saved, but what follows a save failed (%s)", path, _reason(error))
+            answer = await self._ask(path)
+        if answer.get("message"):
+            logger.warning("%s was saved, but it is no valid notebook: %s", path, answer["message"])
+        if save.written is None or file_state(self._contents, path) == save.written:
+            self._stamp = Stamp.of(answer)
+        else:
+            self._stamp = Stamp(None, None)  # somebody has written it since, and is found by the next look
+        return answer
+
+    async def _ask(self, path: str) -> dict[str, Any]:
+        try:
+            model: dict[str, Any] = await settled(
+                self._contents.get(path, content=False, type=contents_type(self._type), format=self._format)
+            )
+        except Exception as error:
+            raise SaveFailed(path, _reason(error)) from error
+        return model
+
+    def _say_failing(self, why: str | None) -> None:
+        if why != self._failing:
+            self._failing = why
+            self._document.save_failed(why)
 
     def _agree(self, base: Base, content: Any) -> None:
+        """``content``: what both have now, with an id in every cell."""
         self._base = base
-        self._base_content = content if self._type != "notebook" else self._identified(content)
-        self._document.agreed(base, self._base_content)
+        self._base_content = content
+        if self._type == "notebook":
+            self._trust = _trusted(content)
+        self._document.agreed(base, content)
 
     def _find(self) -> str:
         """Where the file is now, or was last if nobody knows."""
@@ -314,7 +447,9 @@ class FileMirror:
             raise SaveFailed(path, f"the document cannot be read ({_reason(error)})") from error
 
     def _identified(self, content: Any) -> Any:
-        """A notebook's content with the cell ids that the document has for it."""
+        """A notebook's content with the cell ids that the document has for it. Any other as it is."""
+        if self._type != "notebook":
+            return content
         names = self._document.cell_ids()
         if len(names) != len(content["cells"]) or all(cell.get("id") for cell in content["cells"]):
             return content
@@ -390,21 +525,26 @@ class FileMirror:
         except Exception as error:
             if not is_missing(error):
                 raise SaveFailed(path, _reason(error)) from error
-            if not self._missing and not recreate:
-                logger.warning("%s is gone; it is written again only when somebody saves it", path)
-            self._missing = True
+            if not self._missing:
+                self._missing = True
+                self._document.unsaved()
+                if not recreate:
+                    logger.warning("%s is gone; it is written again only when somebody saves it", path)
+                    self._say_failing("the file was deleted; it is written again only when somebody saves it")
             return
         if self._missing:
             self._missing = False
-            if self.dirty:
-                self._changed.set()  # nobody has waited for it to come back
+            self._say_failing(None)
+            self._changed.set()  # nobody has waited for it to come back
+            if not self.dirty and self._base is not None:
+                self._document.saved(self._base)
         if not self._stamp.differs(Stamp.of(model)):
             return
         file = await self.load()
         base = self._base
         # The same content may have been written again, or the file only touched.
         if base is not None and file.fingerprint != base.file:
-            self._take_up(file, base)
+            await self._take_up(file)
         # Not before: what could not be taken up must not look known, or it would be written over.
         self._stamp = file.stamp
         await self._say_hash(path)
@@ -420,30 +560,57 @@ class FileMirror:
                 raise DocumentNotFound(path) from error
             raise LoadFailed(path, _reason(error)) from error
 
-    def _take_up(self, file: FileContent, base: Base) -> None:
-        ours = self._read(file.path)
-        theirs = file.content
-        decision = decide(file.fingerprint, fingerprint(ours), base)
-        merged = None
-        if self._type == "notebook":
-            theirs = identify(theirs, file.fingerprint, self._base_content["cells"])
-            merged = merge(self._base_content, self._identified(ours), theirs, self._document.live_cells())
-        if merged is not None:
-            if merged.conflicts:
-                self._warn(file, merged.conflicts)
-            self._document.take_up(file.path, merged.content)
-        elif decision is Decision.RELOAD:
-            self._document.take_up(file.path, theirs)
-        else:
-            self._warn(file, ("all of it",))
+    async def _take_up(self, file: FileContent) -> None:
+        equal = await self._merge_in(file)
         logger.info("%s was changed by another program and taken up", file.path)
-        if decision is Decision.RELOAD and (merged is None or _same(merged.content, theirs)):
+        if equal:
             content = self._read(file.path)
-            self._agree(Base(file.fingerprint, fingerprint(content)), content)
+            identified = self._identified(content)
+            self._agree(Base(file.fingerprint, await _in_thread(fingerprint, content)), identified)
         else:
             # The document has more than the file: they have in common what the file has, and a save follows.
-            self._agree(Base(file.fingerprint, file.fingerprint), theirs)
+            self._agree(Base(file.fingerprint, file.fingerprint), self._named(file))
         self.changed()
+
+    async def _merge_in(self, file: FileContent) -> bool:
+        """Merge another version into the document. Whether the document is that version now."""
+        edits = self._edits
+        plan = await _in_thread(self._plan, file, *self._ours(file.path))
+        if self._edits != edits:
+            # Somebody typed meanwhile.
+            plan = self._plan(file, *self._ours(file.path))
+        return self._follow(file, plan)
+
+    def _ours(self, path: str) -> tuple[Any, Any, Container[str]]:
+        """The document's content, the same with an id in every cell, and its live cells."""
+        content = self._read(path)
+        return content, self._identified(content), self._document.live_cells()
+
+    def _plan(self, file: FileContent, ours: Any, identified: Any, live: Container[str]) -> _Plan:
+        assert self._base is not None
+        decision = decide(file.fingerprint, fingerprint(ours), self._base)
+        merged = None
+        if self._type == "notebook":
+            merged = merge(self._base_content, identified, self._named(file), live)
+        if merged is not None:
+            equal = decision is Decision.RELOAD and _same(merged.content, self._named(file))
+            return _Plan(merged.content, merged.conflicts, equal)
+        if decision is Decision.RELOAD:
+            return _Plan(self._named(file), (), True)
+        return _Plan(None, ("all of it",), False)
+
+    def _follow(self, file: FileContent, plan: _Plan) -> bool:
+        if plan.conflicts:
+            self._warn(file, plan.conflicts)
+        if plan.content is not None:
+            self._document.take_up(file.path, plan.content)
+        return plan.equal
+
+    def _named(self, file: FileContent) -> Any:
+        """A version's content, with an id in every cell of a notebook."""
+        if self._type != "notebook":
+            return file.content
+        return identify(file.content, file.fingerprint, self._base_content["cells"])
 
     def _warn(self, file: FileContent, what: tuple[str, ...]) -> None:
         try:
@@ -458,6 +625,11 @@ class FileMirror:
             ", ".join(what),
             where,
         )
+
+
+async def _in_thread(work: Callable[..., T], *args: Any) -> T:
+    """Large notebooks take a second, for which nobody could type."""
+    return await to_thread.run_sync(partial(work, *args))
 
 
 def _may_be_made_up(notebook: Any) -> bool:
