@@ -15,6 +15,7 @@ from anyio.abc import TaskGroup
 from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
 from jupyter_ydoc import YNotebook
 
+from tests.notebooks import cell, notebook
 from tests.room.conftest import Peer
 from tests.room.waiting import until
 from ydoc_exec.documents import document_types
@@ -29,21 +30,6 @@ from ydoc_exec.store.update_log import UpdateLog
 
 ROOM = RoomId("json", "notebook", "a.ipynb")
 TEXT = RoomId("text", "file", "a.ipynb")
-
-
-def cell(name: str | None, source: str, **more: Any) -> dict[str, Any]:
-    one: dict[str, Any] = {
-        "cell_type": "code",
-        "source": source,
-        "metadata": {},
-        "outputs": [],
-        "execution_count": None,
-    }
-    return {**one, **({} if name is None else {"id": name}), **more}
-
-
-def notebook(*cells: dict[str, Any], minor: int = 5, **metadata: Any) -> dict[str, Any]:
-    return {"cells": list(cells), "metadata": metadata, "nbformat": 4, "nbformat_minor": minor}
 
 
 def ab(a: str = "a", b: str = "b") -> dict[str, Any]:
@@ -163,6 +149,14 @@ class Site:
                     await life.documents.close()
             writing.cancel_scope.cancel()
         self.contents.broken = None
+
+    @asynccontextmanager
+    async def opened(self, content: dict[str, Any] | None = None) -> AsyncIterator[OpenDocument]:
+        """A server's life in which the notebook is open; with ``content`` its file becomes this before."""
+        if content is not None:
+            self.write(content)
+        async with self.serving() as life, life.documents.open(ROOM) as document:
+            yield document
 
 
 @pytest.fixture

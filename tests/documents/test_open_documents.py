@@ -12,7 +12,10 @@ from anyio import Event, create_task_group, move_on_after, sleep
 from anyio.lowlevel import checkpoint
 from jupyter_ydoc import YNotebook
 
-from tests.documents.conftest import ROOM, TEXT, Site, Tab, ab, cell, notebook, sources
+from tests.documents.conftest import ROOM, TEXT, Site, Tab, ab, sources
+from tests.documents.runs import a_run, begin, end, run_to_its_end, target_of
+from tests.notebook.edits import prints
+from tests.notebooks import cell, notebook
 from tests.room.waiting import until
 from ydoc_exec.documents.open_document import OpenDocument
 from ydoc_exec.errors import (
@@ -23,11 +26,7 @@ from ydoc_exec.errors import (
     SaveFailed,
     ServerStopping,
 )
-from ydoc_exec.execution.run_state import Outcome, RunState
-from ydoc_exec.ids import CellId, KernelId, RoomId, RunId
-from ydoc_exec.kernel.run import Run
-from ydoc_exec.kernel.run_target import Ended, RunOutput
-from ydoc_exec.notebook.edits import EditTail
+from ydoc_exec.ids import RoomId
 from ydoc_exec.origin import FromServer
 
 pytestmark = [
@@ -44,18 +43,6 @@ def exclaim(document: OpenDocument) -> None:
     source = document.document.ycells[0]["source"]
     with document.room.writing(FromServer()):
         source += "!"
-
-
-def a_run(cell_id: str = "cell-a", number: int = 1) -> Run:
-    return Run(
-        id=RunId(f"run-{number}"),
-        kernel=KernelId("kernel"),
-        room=ROOM,
-        cell=CellId(cell_id),
-        source="a",
-        user="somebody",
-        seq=number,
-    )
 
 
 # Opening
@@ -269,13 +256,11 @@ async def test_a_run_keeps_it(site: Site) -> None:
     run = a_run()
     async with site.serving() as life:
         async with life.documents.open(ROOM) as document:
-            assert document.target is not None
-            document.target.queued([run])
-            document.target.started(run)
+            target = target_of(document)
+            begin(target, run)
         await sleep(0.03)
         assert life.documents.get(ROOM) is document
-        run.outcome = Outcome(RunState.OK, execution_count=3)
-        document.target.ended([Ended(run, [EditTail("stdout", "", "done\n")])])
+        end(target, run, prints("done\n"), count=3)
         await life.closed()
     written = json.loads(site.file.read_text())["cells"][0]
     assert written["execution_count"] == 3
@@ -495,11 +480,7 @@ async def test_a_document_that_is_gone_is_freed(
         async def use() -> None:
             try:
                 async with life.documents.open(ROOM) as document:
-                    run = a_run()
-                    assert document.target is not None
-                    document.target.queued([run])
-                    run.outcome = Outcome(RunState.OK, execution_count=1)
-                    document.target.ended([Ended(run, [])])
+                    run_to_its_end(target_of(document), a_run())
             except LoadFailed:
                 pass
 
@@ -604,11 +585,9 @@ async def test_a_running_cell_survives_what_others_do_to_the_file(site: Site) ->
         async with site.serving() as life:
             async with life.documents.open(ROOM) as document:
                 assert document.notebook is not None
-                assert document.target is not None
-                run = a_run(document.notebook.order()[0], minor)
-                document.target.queued([run])
-                document.target.started(run)
-                document.target.edit([RunOutput(run, [EditTail("stdout", "", "so far ")])])
+                target = target_of(document)
+                run = a_run(f"run {minor}", document.notebook.order()[0])
+                begin(target, run, prints("so far "))
                 site.write(
                     notebook(
                         cell(None, "new"),
@@ -619,9 +598,7 @@ async def test_a_running_cell_survives_what_others_do_to_the_file(site: Site) ->
                 )
                 await until(lambda document=document: "theirs" in sources(document))  # type: ignore[misc]
                 assert run.cell in document.notebook.order()
-                document.target.edit([RunOutput(run, [EditTail("stdout", "", "and on")])])
-                run.outcome = Outcome(RunState.OK, execution_count=1)
-                document.target.ended([Ended(run, [])])
+                end(target, run, prints("and on"))
             await life.closed()
         assert site.on_disk == ["new", "a", "theirs"]
         written = json.loads(site.file.read_text())

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from anyio import Event, sleep
 
-from tests.documents.conftest import ROOM, Life, Site, Tab, ab, cell, notebook, sources
+from tests.documents.conftest import ROOM, Life, Site, Tab, ab, sources
+from tests.notebooks import cell, notebook
 from tests.room.waiting import until
 from ydoc_exec.documents.open_document import OpenDocument
 from ydoc_exec.errors import UpdateLogError

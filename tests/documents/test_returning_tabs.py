@@ -10,7 +10,8 @@ import pytest
 from jupyter_ydoc import YUnicode
 from pycrdt import Text
 
-from tests.documents.conftest import ROOM, TEXT, Life, Site, Tab, ab, cell, notebook, sources
+from tests.documents.conftest import ROOM, TEXT, Life, Site, Tab, ab, sources
+from tests.notebooks import cell, notebook
 from tests.room.conftest import Peer
 from tests.room.waiting import until
 from ydoc_exec.documents.open_document import OpenDocument

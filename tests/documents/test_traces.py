@@ -8,8 +8,8 @@ import pytest
 from jupyter_ydoc import YNotebook
 from pycrdt import Doc
 
-from tests.documents.conftest import ROOM, Site, ab
-from tests.documents.test_late_output import a_run, end, said, target_of
+from tests.documents.conftest import Site, ab
+from tests.documents.runs import a_run, end, said, target_of
 from tests.room.waiting import until
 from ydoc_exec.documents.open_document import OpenDocument
 from ydoc_exec.notebook.edits import EditTail
@@ -43,15 +43,13 @@ async def ran(document: OpenDocument, name: str, cells: tuple[str, ...] = ("cell
 
 @pytest.mark.parametrize("cells", [("cell-a",), ("cell-a", "cell-b")])
 async def test_a_run_leaves_little(site: Site, cells: tuple[str, ...]) -> None:
-    site.write(ab())
-    async with site.serving() as life, life.documents.open(ROOM) as document:
+    async with site.opened(ab()) as document:
         sizes = [await ran(document, f"run {number}", cells) for number in range(10)]
         assert sizes[9] < sizes[0] + 9 * len(cells) * TRACE_BYTES
 
 
 async def test_that_the_file_is_behind_is_said_before_anything_changes(site: Site) -> None:
-    site.write(ab())
-    async with site.serving() as life, life.documents.open(ROOM) as document:
+    async with site.opened(ab()) as document:
         replica: Doc[Any] = Doc()
         replica.apply_update(document.room.doc.get_update())
         updates: list[bytes] = []
@@ -67,8 +65,7 @@ async def test_that_the_file_is_behind_is_said_before_anything_changes(site: Sit
 
 
 async def test_it_is_taken_back_when_nothing_changes(site: Site) -> None:
-    site.write(ab())
-    async with site.serving() as life, life.documents.open(ROOM) as document:
+    async with site.opened(ab()) as document:
         run = a_run("one", "gone")
         target_of(document).queued([run])
         assert document.document.ystate["dirty"] is True

@@ -9,10 +9,11 @@ import pytest
 from jupyter_ydoc import YNotebook
 from nbformat.sign import NotebookNotary
 
-from tests.documents.conftest import ROOM, Site, cell, notebook
+from tests.documents.conftest import ROOM, Site
+from tests.documents.runs import a_run, run_to_its_end, target_of
+from tests.notebooks import cell, notebook
 from tests.room.waiting import until
 from ydoc_exec.documents.open_document import OpenDocument
-from ydoc_exec.ids import CellId
 from ydoc_exec.notebook.edits import AppendOutput
 from ydoc_exec.origin import FromKernel
 
@@ -43,13 +44,7 @@ def shows(name: str, text: str, source: str = "") -> dict[str, Any]:
 
 def run(document: OpenDocument, name: str, text: str) -> None:
     """What a run by somebody who may does to the document."""
-    assert document.notebook is not None
-    with document.room.writing(FromKernel()):
-        document.notebook.begin(CellId(name))
-    with document.room.writing(FromKernel()):
-        document.notebook.apply(CellId(name), [AppendOutput(html(text))])
-    with document.room.writing(FromKernel()):
-        document.notebook.finish(CellId(name), 1)
+    run_to_its_end(target_of(document), a_run(name, name), AppendOutput(html(text)))
 
 
 def trust(document: OpenDocument) -> dict[str, tuple[str, bool]]:
@@ -68,31 +63,28 @@ def trust(document: OpenDocument) -> dict[str, tuple[str, bool]]:
 async def test_a_file_is_not_believed(site: Site) -> None:
     site.write(notebook(shows("a", "forged"), cell("b", "")))
     for _ in range(2):  # from the file, and from the log
-        async with site.serving() as life, life.documents.open(ROOM) as document:
+        async with site.opened() as document:
             assert trust(document) == {"a": ("forged", False), "b": ("", False)}
 
 
 async def test_a_run_is_remembered_though_there_can_be_no_signature(site: Site) -> None:
     """The contents manager signs all cells or none; the log has what was run here."""
-    site.write(notebook(shows("a", "forged"), cell("b", "")))
-    async with site.serving() as life, life.documents.open(ROOM) as document:
+    async with site.opened(notebook(shows("a", "forged"), cell("b", ""))) as document:
         run(document, "b", "ran")
         await document.mirror.save()
-    async with site.serving() as life, life.documents.open(ROOM) as document:
+    async with site.opened() as document:
         assert trust(document) == {"a": ("forged", False), "b": ("ran", True)}
     async with site.log:
         await site.log.forget(ROOM)
-    async with site.serving() as life, life.documents.open(ROOM) as document:
+    async with site.opened() as document:
         assert trust(document) == {"a": ("forged", False), "b": ("ran", False)}
 
 
 async def test_results_that_were_forged_while_nobody_looked(site: Site) -> None:
-    site.write(notebook(cell("a", ""), cell("b", "")))
-    async with site.serving() as life, life.documents.open(ROOM) as document:
+    async with site.opened(notebook(cell("a", ""), cell("b", ""))) as document:
         run(document, "a", "ran")
         await document.mirror.save()
-    site.write(notebook(shows("a", "forged"), shows("b", "forged too")))
-    async with site.serving() as life, life.documents.open(ROOM) as document:
+    async with site.opened(notebook(shows("a", "forged"), shows("b", "forged too"))) as document:
         assert trust(document) == {"a": ("forged", False), "b": ("forged too", False)}
 
 
@@ -102,16 +94,14 @@ async def test_results_that_were_forged_while_both_have_changed(site: Site) -> N
         await document.mirror.save()
         site.set(save_delay=60)
         run(document, "a", "ran")
-    site.write(notebook(shows("a", "forged"), shows("b", "forged too")))
-    async with site.serving() as life, life.documents.open(ROOM) as document:
+    async with site.opened(notebook(shows("a", "forged"), shows("b", "forged too"))) as document:
         assert trust(document) == {"a": ("ran", True), "b": ("", False)}
         [aside] = site.aside
         assert aside["cells"][0]["outputs"] == [html("forged")]
 
 
 async def test_results_that_are_forged_under_an_open_document(site: Site) -> None:
-    site.write(notebook(cell("a", ""), cell("b", ""), cell("gone", "")))
-    async with site.serving() as life, life.documents.open(ROOM) as document:
+    async with site.opened(notebook(cell("a", ""), cell("b", ""), cell("gone", ""))) as document:
         run(document, "a", "ran")
         run(document, "b", "ran")
         await document.mirror.save()
@@ -133,8 +123,7 @@ async def test_results_that_are_forged_under_an_open_document(site: Site) -> Non
 
 
 async def test_a_forged_twin(site: Site) -> None:
-    site.write(notebook(cell("a", "")))
-    async with site.serving() as life, life.documents.open(ROOM) as document:
+    async with site.opened(notebook(cell("a", ""))) as document:
         run(document, "a", "ran")
         await document.mirror.save()
         site.write(notebook(shows("a", "ran"), shows("a", "forged")))
@@ -144,8 +133,7 @@ async def test_a_forged_twin(site: Site) -> None:
 
 async def test_another_server_has_signed_what_it_ran(site: Site) -> None:
     """Two servers with one user's files and signatures."""
-    site.write(notebook(shows("a", "from elsewhere"), cell("b", "")))
-    async with site.serving() as life, life.documents.open(ROOM) as document:
+    async with site.opened(notebook(shows("a", "from elsewhere"), cell("b", ""))) as document:
         assert trust(document)["a"] == ("from elsewhere", False)
         content = notebook(shows("a", "from elsewhere"), shows("b", "ran there"))
         await site.contents.save({"type": "notebook", "content": content}, ROOM.file_id)
@@ -154,8 +142,7 @@ async def test_another_server_has_signed_what_it_ran(site: Site) -> None:
 
 
 async def test_trust_alone_is_saved_and_so_signed(site: Site) -> None:
-    site.write(notebook(shows("a", "from elsewhere")))
-    async with site.serving() as life, life.documents.open(ROOM) as document:
+    async with site.opened(notebook(shows("a", "from elsewhere"))) as document:
         assert isinstance(document.document, YNotebook)
         with document.room.writing(FromKernel()):
             document.document.ycells[0]["metadata"]["trusted"] = True
@@ -164,5 +151,5 @@ async def test_trust_alone_is_saved_and_so_signed(site: Site) -> None:
     assert "trusted" not in saved["metadata"]
     async with site.log:
         await site.log.forget(ROOM)
-    async with site.serving() as life, life.documents.open(ROOM) as document:
+    async with site.opened() as document:
         assert trust(document) == {"a": ("from elsewhere", True)}

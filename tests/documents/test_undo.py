@@ -10,13 +10,12 @@ import pytest
 from pycrdt import UndoManager
 
 from tests.documents.conftest import ROOM, Site, Tab, ab
-from tests.documents.test_late_output import a_run, printed, run_to_its_end, said, show, shown, target_of
+from tests.documents.runs import a_run, begin, end, ran_and_closed, run_to_its_end, said, target_of
+from tests.documents.test_late_output import printed
+from tests.notebook.edits import prints, show
+from tests.notebook.messages import display_output, stream_output
 from tests.room.waiting import until
 from ydoc_exec.documents.open_document import OpenDocument
-from ydoc_exec.execution.run_state import Outcome, RunState
-from ydoc_exec.kernel.run import Run
-from ydoc_exec.kernel.run_target import Ended
-from ydoc_exec.notebook.edits import Edit, EditTail
 from ydoc_exec.origin import FromClient
 
 pytestmark = pytest.mark.anyio
@@ -52,27 +51,13 @@ class User(Tab):
             del ycell["execution_state"]
 
 
-def prints(text: str) -> EditTail:
-    return EditTail("stdout", "", text)
-
-
-def stream(text: str) -> dict[str, Any]:
-    return {"output_type": "stream", "name": "stdout", "text": text}
-
-
 @asynccontextmanager
 async def visited(site: Site) -> AsyncIterator[tuple[OpenDocument, User]]:
-    site.write(ab())
-    async with site.serving() as life, life.documents.open(ROOM) as document:
+    async with site.opened(ab()) as document:
         user = User()
         await user.come_to(document)
         yield document, user
         user.leave()
-
-
-def end(document: OpenDocument, run: Run, *edits: Edit, count: int = 1) -> None:
-    run.outcome = Outcome(RunState.OK, execution_count=count)
-    target_of(document).ended([Ended(run, edits)])
 
 
 async def test_a_removed_cell_that_is_brought_back(site: Site) -> None:
@@ -86,11 +71,11 @@ async def test_a_removed_cell_that_is_brought_back(site: Site) -> None:
         await user.flush()
         await until(lambda: document.cell_ids() == ["cell-b"])
         run.note_time("shell.execute_reply", "2026-01-02T01:04:05Z")
-        end(document, run, prints("3"))
+        end(target, run, prints("3"))
         user.history.undo()
         await user.flush()
         await until(lambda: user.cell()["execution_count"] == 1)
-        assert user.cell()["outputs"] == [stream("1"), shown("2"), stream("3")]
+        assert user.cell()["outputs"] == [stream_output("1"), display_output("2"), stream_output("3")]
         assert user.cell()["execution_state"] == "idle"
         assert user.cell()["metadata"]["execution"] == {"shell.execute_reply": "2026-01-02T01:04:05Z"}
         await until(lambda: printed(site) == "13")
@@ -100,16 +85,16 @@ async def test_a_cell_that_ran_again_and_whose_move_is_undone(site: Site) -> Non
     async with visited(site) as (document, user):
         target = target_of(document)
         run_to_its_end(target, a_run("one"), prints("one"))
-        await until(lambda: user.cell()["outputs"] == [stream("one")])
+        await until(lambda: user.cell()["outputs"] == [stream_output("one")])
         user.move()
         await user.flush()
         await until(lambda: document.cell_ids() == ["cell-b", "cell-a"])
         run_to_its_end(target, a_run("two"), prints("two"))
-        await until(lambda: user.cell()["outputs"] == [stream("two")])
+        await until(lambda: user.cell()["outputs"] == [stream_output("two")])
         user.history.undo()
-        assert user.cell()["outputs"] != [stream("two")]
+        assert user.cell()["outputs"] != [stream_output("two")]
         await user.flush()
-        await until(lambda: user.cell()["outputs"] == [stream("two")])
+        await until(lambda: user.cell()["outputs"] == [stream_output("two")])
         assert user.ids == ["cell-a", "cell-b"]
 
 
@@ -117,24 +102,22 @@ async def test_a_cell_that_is_moved_while_output_is_being_written(site: Site) ->
     async with visited(site) as (document, user):
         run = a_run("one")
         target = target_of(document)
-        target.queued([run])
-        target.started(run)
-        said(target, run, prints("1"))
-        await until(lambda: user.cell()["outputs"] == [stream("1")])
+        begin(target, run, prints("1"))
+        await until(lambda: user.cell()["outputs"] == [stream_output("1")])
         user.move()
         said(target, run, prints("2"), show("3"))  # it is not there yet that the cell was moved
         await user.flush()
         await until(lambda: document.cell_ids() == ["cell-b", "cell-a"])
         said(target, run, prints("4"))
         await until(lambda: len(user.cell()["outputs"]) == 3)
-        assert user.cell()["outputs"] == [stream("12"), shown("3"), stream("4")]
+        assert user.cell()["outputs"] == [stream_output("12"), display_output("3"), stream_output("4")]
         assert user.cell()["execution_state"] == "running"
         assert user.cell()["metadata"] == {"trusted": True}
         assert document.notebook is not None
         assert document.notebook.run(run.cell) == run.entry()
-        end(document, run, prints("5"))
+        end(target, run, prints("5"))
         await until(lambda: user.cell()["execution_count"] == 1)
-        assert user.cell()["outputs"][-1] == stream("45")
+        assert user.cell()["outputs"][-1] == stream_output("45")
         await until(lambda: printed(site, 1) == "1245")
 
 
@@ -147,10 +130,10 @@ async def test_output_that_comes_right_behind_a_clearing(site: Site) -> None:
         with document.room.writing(FromClient(1)):
             document.document.ycells[0]["outputs"].clear()  # type: ignore[attr-defined]
         said(target, run, prints("2"))
-        await until(lambda: user.cell()["outputs"] == [stream("2")])
+        await until(lambda: user.cell()["outputs"] == [stream_output("2")])
         user.move(outputs=[])
         await user.flush()
-        await until(lambda: user.cell()["outputs"] == [stream("2")])
+        await until(lambda: user.cell()["outputs"] == [stream_output("2")])
 
 
 async def test_what_was_restored_is_not_taken_from_the_file(site: Site) -> None:
@@ -159,7 +142,7 @@ async def test_what_was_restored_is_not_taken_from_the_file(site: Site) -> None:
         run_to_its_end(target, a_run("one"), prints("1"))
         target.forget_ended()
         assert "cell-a" not in target.live_cells()
-        await until(lambda: user.cell()["outputs"] == [stream("1")])
+        await until(lambda: user.cell()["outputs"] == [stream_output("1")])
         cells = document.document.ycells  # type: ignore[attr-defined]
         with document.room.writing(FromClient(1)):
             del cells[0]
@@ -172,18 +155,15 @@ async def test_it_is_known_no_more_when_the_document_was_closed(site: Site) -> N
     """What is in the file by then may be somebody else's."""
     site.write(ab())
     async with site.serving() as life:
-        async with life.documents.open(ROOM) as document:
-            target = target_of(document)
-            run_to_its_end(target, a_run("one"), prints("one"))
-        await life.closed()
+        target = await ran_and_closed(life, a_run("one"), prints("one"))
         async with life.documents.open(ROOM) as document:
             assert target_of(document) is target
             user = User()
             await user.come_to(document)
-            user.move(outputs=[stream("changed")])
+            user.move(outputs=[stream_output("changed")])
             await user.flush()
             await until(lambda: document.cell_ids() == ["cell-b", "cell-a"])
             run_to_its_end(target, a_run("two", "cell-b"), prints("two"))
-            await until(lambda: user.cell("cell-b")["outputs"] == [stream("two")])
-            assert user.cell()["outputs"] == [stream("changed")]
+            await until(lambda: user.cell("cell-b")["outputs"] == [stream_output("two")])
+            assert user.cell()["outputs"] == [stream_output("changed")]
             user.leave()

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.notebook.edits import change, prints, show
 from tests.notebook.messages import (
     Output,
     display_ids,
-    display_output,
     error_output,
     names,
     stream_output,
@@ -31,17 +31,17 @@ from ydoc_exec.notebook.edits import (
 )
 
 
+def begun(*edits: Edit, cell: CellId = A, **limits: int) -> CellResults:
+    """The results of a cell that runs and has said this."""
+    results = CellResults(**limits)
+    results.begin(cell)
+    results.apply(cell, edits)
+    return results
+
+
 def outputs(results: CellResults, cell: CellId = A) -> list[Output] | None:
     known = results[cell].outputs
     return None if known is None else [output.output for output in known]
-
-
-def show(text: str, display_id: str | None = None) -> AppendOutput:
-    return AppendOutput(display_output(text), display_id)
-
-
-def prints(text: str) -> EditTail:
-    return EditTail("stdout", "", text)
 
 
 long_texts = st.builds(lambda text, times: text * times, texts, st.sampled_from([1, 1, 1, 600, 1200]))
@@ -55,9 +55,7 @@ edits = st.one_of(
     st.builds(prints, long_texts),
     st.integers(1, 2 * PIECE),  # erase so many characters of what is there
     appends,
-    st.builds(
-        lambda display_id, word: ReplaceDisplay(display_id, {"text/plain": word}, {}), display_ids, words
-    ),
+    st.builds(change, words, display_ids),
     st.builds(lambda count, new: ReplaceLast(count, tuple(new)), st.integers(0, 4), st.lists(appends)),
     st.just(ClearOutputs()),
 )
@@ -102,8 +100,7 @@ def test_it_knows_what_the_document_shows(
 
 
 def test_the_size_is_that_of_the_text() -> None:
-    results = CellResults()
-    results.begin(A)
+    results = begun()
     for _ in range(3000):
         results.apply(A, [EditTail("stdout", "9" * 50, "0123456789" * 10 + "9" * 50)])
     text = "0123456789" * 10 * 3000 + "9" * 50
@@ -122,18 +119,14 @@ def test_what_never_began_is_not_known() -> None:
 
 
 def test_displays_of_other_cells_are_changed_by_one_that_is_not_known() -> None:
-    results = CellResults()
-    results.begin(A)
-    results.apply(A, [show("1", "x"), show("2"), show("3", "x")])
-    results.apply(GONE, [ReplaceDisplay("x", {"text/plain": "new"}, {})])
+    results = begun(show("1", "x"), show("2"), show("3", "x"))
+    results.apply(GONE, [change("new", "x")])
     assert results[A].outputs == (show("new", "x"), show("2"), show("new", "x"))
 
 
 def test_a_display_that_went_is_not_taken_for_the_one_that_stayed() -> None:
-    results = CellResults()
-    results.begin(A)
-    results.apply(A, [show("1", "x"), show("2"), show("3", "x"), ReplaceLast(1, (show("4"),))])
-    results.apply(A, [ReplaceDisplay("x", {"text/plain": "new"}, {})])
+    results = begun(show("1", "x"), show("2"), show("3", "x"), ReplaceLast(1, (show("4"),)))
+    results.apply(A, [change("new", "x")])
     assert results[A].outputs == (show("new", "x"), show("2"), show("4"))
 
 
@@ -142,9 +135,7 @@ def known(results: CellResults, cells: Sequence[CellId]) -> list[CellId]:
 
 
 def test_what_is_too_much_of_one_cell_is_forgotten_until_it_is_cleared() -> None:
-    results = CellResults(largest_result=5000)
-    results.begin(A)
-    results.apply(A, [prints("x" * 4000)])
+    results = begun(prints("x" * 4000), largest_result=5000)
     results.apply(A, [prints("y" * 1000), prints("z"), show("z", "x"), ReplaceLast(1, (show("z", "x"),))])
     results.apply(B, [ReplaceDisplay("x", {}, {})])
     assert results[A] == CellResult(None, None, True)
@@ -154,28 +145,21 @@ def test_what_is_too_much_of_one_cell_is_forgotten_until_it_is_cleared() -> None
 
 
 def test_one_edit_may_be_too_much_and_the_next_may_clear_it() -> None:
-    results = CellResults(largest_result=5000)
-    results.begin(A)
-    results.apply(A, [prints("x" * 10_000), ClearOutputs(), prints("z")])
+    results = begun(prints("x" * 10_000), ClearOutputs(), prints("z"), largest_result=5000)
     assert outputs(results) == [stream_output("z")]
 
 
 def test_a_display_that_grows_is_counted() -> None:
-    results = CellResults(largest_result=5000)
-    results.begin(A)
-    results.apply(A, [show("1", "x")])
+    results = begun(show("1", "x"), largest_result=5000)
     results.begin(B)
-    results.apply(B, [ReplaceDisplay("x", {"text/plain": "x" * 5000}, {})])
+    results.apply(B, [change("x" * 5000, "x")])
     assert outputs(results) is None
     assert outputs(results, B) == []
 
 
 def test_the_oldest_that_ended_is_forgotten_first_and_what_runs_last() -> None:
     cells = [CellId(name) for name in "abcd"]
-    measure = CellResults()
-    measure.begin(A)
-    measure.apply(A, [prints("x" * 2000)])
-    results = CellResults(largest_total=4 * measure.size)
+    results = CellResults(largest_total=4 * begun(prints("x" * 2000)).size)
     for cell in cells:
         results.begin(cell)
     for cell in (cells[2], cells[0], cells[1]):

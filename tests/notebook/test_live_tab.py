@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from jupyter_ydoc import YNotebook
 
 from tests.notebook.live_tabs import LiveTabs
 from tests.notebook.messages import (
@@ -34,6 +33,7 @@ from tests.notebook.messages import (
     update,
     words,
 )
+from tests.notebooks import Cell, cell, shared
 from ydoc_exec.ids import CellId
 from ydoc_exec.notebook.edits import (
     AppendOutput,
@@ -65,25 +65,8 @@ class Scene:
     def __init__(self, tabs: LiveTabs, outputs: list[Output] | None = None, limit: int = 0) -> None:
         self.tabs = tabs
         self.limit = limit
-        self.document = YNotebook()
-        self.document.set(
-            {
-                "cells": [
-                    {
-                        "cell_type": "code",
-                        "id": cell_id,
-                        "source": "run()",
-                        "metadata": {},
-                        "outputs": outputs or [],
-                        "execution_count": 7,
-                    }
-                    for cell_id in (A, B)
-                ],
-                "metadata": {},
-                "nbformat": 4,
-                "nbformat_minor": 5,
-            }
-        )
+        ran: Cell = {"outputs": outputs or [], "execution_count": 7}
+        self.document = shared(*(cell(name, "run()", **ran) for name in (A, B)))
         self.notebook = Notebook(self.document)
         self.reducers = {A: OutputReducer(), B: OutputReducer()}
         self.limits = {A: OutputLimit(limit), B: OutputLimit(limit)}
@@ -105,6 +88,14 @@ class Scene:
         self.reducers[cell_id] = OutputReducer()
         self.limits[cell_id] = OutputLimit(self.limit)
         self.write(lambda: self.notebook.begin(cell_id))
+
+    def say(self, cell_id: CellId, *steps: Message | None) -> None:
+        """The kernel says this, and ``FLUSH`` is when it is written."""
+        for step in steps:
+            if step is None:
+                self.flush(cell_id)
+            else:
+                self.reducers[cell_id].feed(step)
 
     def flush(self, cell_id: CellId) -> None:
         self.edit(cell_id, self._take(cell_id))
@@ -234,11 +225,7 @@ class Scene:
 def test_a_run(tabs: LiveTabs, steps: list[Message | None], outputs: list[Output]) -> None:
     scene = Scene(tabs, outputs=[stream_output("of the last run"), display_output("é")])
     scene.begin(A)
-    for step in steps:
-        if step is FLUSH:
-            scene.flush(A)
-        else:
-            scene.reducers[A].feed(step)
+    scene.say(A, *steps)
     scene.finish(A, 8)
     assert scene.shown() == outputs
 
@@ -246,14 +233,10 @@ def test_a_run(tabs: LiveTabs, steps: list[Message | None], outputs: list[Output
 def test_a_display_is_updated_in_another_cell(tabs: LiveTabs) -> None:
     scene = Scene(tabs)
     scene.begin(A)
-    scene.reducers[A].feed(display("1", "x"))
-    scene.reducers[A].feed(stream("é"))
+    scene.say(A, display("1", "x"), stream("é"))
     scene.finish(A, 1)
     scene.begin(B)
-    scene.reducers[B].feed(stream("b"))
-    scene.flush(B)
-    scene.reducers[B].feed(update("2", "x"))
-    scene.reducers[B].feed(stream("c"))
+    scene.say(B, stream("b"), FLUSH, update("2", "x"), stream("c"))
     scene.finish(B, 2)
     assert scene.shown(A) == [display_output("2", True), stream_output("é")]
     assert scene.shown(B) == [stream_output("bc")]
@@ -262,11 +245,9 @@ def test_a_display_is_updated_in_another_cell(tabs: LiveTabs) -> None:
 def test_outputs_cleared_by_hand_during_a_run(tabs: LiveTabs) -> None:
     scene = Scene(tabs)
     scene.begin(A)
-    scene.reducers[A].feed(stream("10%"))
-    scene.flush(A)
+    scene.say(A, stream("10%"), FLUSH)
     scene.clear_by_hand(A)
-    scene.reducers[A].feed(stream("\r20%"))
-    scene.flush(A)
+    scene.say(A, stream("\r20%"), FLUSH)
     assert scene.shown() == [stream_output("20%")]
 
 
@@ -274,14 +255,11 @@ def test_the_run_before_goes_on_printing(tabs: LiveTabs) -> None:
     scene = Scene(tabs)
     scene.begin(A)
     scene.begin(A)
-    scene.reducers[A].feed(stream("10%"))
-    scene.flush(A)
+    scene.say(A, stream("10%"), FLUSH)
     scene.late(A, stream("late é"))
-    scene.reducers[A].feed(stream("\r20%"))
-    scene.flush(A)
+    scene.say(A, stream("\r20%"), FLUSH)
     scene.late(A, display("late"))
-    scene.reducers[A].feed(stream("\r30%"))
-    scene.flush(A)
+    scene.say(A, stream("\r30%"), FLUSH)
     # Nothing is lost and tabs agree; that two writers on one line look odd is true of a terminal too.
     assert scene.shown() == [stream_output("10%late é20%"), display_output("late"), stream_output("30%")]
 

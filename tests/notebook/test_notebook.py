@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from math import inf
 from typing import Any
@@ -11,7 +10,6 @@ import nbformat
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jupyter_ydoc import YNotebook
 from pycrdt import Array, Map, Text
 
 from tests.notebook.messages import (
@@ -27,6 +25,7 @@ from tests.notebook.messages import (
     stream_output,
     words,
 )
+from tests.notebooks import Cell, cell, shared
 from ydoc_exec.errors import CellNotFound
 from ydoc_exec.ids import CellId
 from ydoc_exec.notebook.cell_view import CellView
@@ -50,30 +49,13 @@ class Written:
     """A notebook in its document, and how to write and read it."""
 
     def __init__(self, outputs: list[Output] | None = None, **code_cell: Any) -> None:
-        self.document = YNotebook()
-        self.document.path = "some.ipynb"
-        code: dict[str, Any] = {
-            "cell_type": "code",
-            "source": "é = 1",
-            "metadata": {},
-            "outputs": outputs or [],
-            "execution_count": None,
-            **code_cell,
-        }
-        self.document.set(
-            copy.deepcopy(
-                {
-                    "cells": [
-                        {**code, "id": A},
-                        {"cell_type": "markdown", "id": TEXT, "source": "# 1", "metadata": {"tags": ["t"]}},
-                        {**code, "id": B, "metadata": {"tags": ["one", "two"]}, "outputs": []},
-                    ],
-                    "metadata": {},
-                    "nbformat": 4,
-                    "nbformat_minor": 5,
-                }
-            )
+        text: Cell = {"cell_type": "markdown", "id": TEXT, "source": "# 1", "metadata": {"tags": ["t"]}}
+        self.document = shared(
+            cell(A, "é = 1", **{"outputs": outputs or [], **code_cell}),
+            text,
+            cell(B, "é = 1", **{**code_cell, "metadata": {"tags": ["one", "two"]}}),
         )
+        self.document.path = "some.ipynb"
         self.document.undo_manager.clear()
         self.notebook = Notebook(self.document)
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from pycrdt import Array, Map, Text
 
+from tests.notebook.edits import prints, show
 from tests.notebook.messages import Output, display_output, stream_output
 from tests.notebook.test_notebook import A, Written
 from ydoc_exec.notebook.cell_results import CellResults
-from ydoc_exec.notebook.edits import AppendOutput, Edit, EditTail, ReplaceDisplay
+from ydoc_exec.notebook.edits import AppendOutput, Edit, ReplaceDisplay
 from ydoc_exec.notebook.returned_cells import ReturnedCells
 from ydoc_exec.origin import FromClient, FromFile, Origin
 
@@ -59,14 +60,6 @@ class Kept(Written):
     def saved(self) -> Cell:
         found: Cell = next(cell for cell in self.document.get()["cells"] if cell["id"] == A)
         return found
-
-
-def prints(text: str) -> EditTail:
-    return EditTail("stdout", "", text)
-
-
-def show(text: str, display_id: str | None = None) -> AppendOutput:
-    return AppendOutput(display_output(text), display_id)
 
 
 def foreign(text: str) -> Map[Any]:

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from jupyter_ydoc import YNotebook
 
 from tests.notebook.live_tabs import LiveTabs
 from tests.notebook.messages import Message, Output, display, display_output, stream, stream_output
+from tests.notebooks import Cell, cell, shared
 from ydoc_exec.documents.notebook_target import NotebookTarget, Place
 from ydoc_exec.execution.run_state import Outcome, RunState
 from ydoc_exec.ids import CellId, KernelId, RoomId, RunId
@@ -47,16 +47,8 @@ class Scene:
 
     def __init__(self, tabs: LiveTabs, document_wide: bool) -> None:
         self.tabs = tabs
-        self.document = YNotebook()
-        cell = {"cell_type": "code", "metadata": {"trusted": True}, "outputs": OLD, "execution_count": 7}
-        self.document.set(
-            {
-                "cells": [{**cell, "id": cell_id, "source": f"{cell_id}()"} for cell_id in (A, B)],
-                "metadata": {},
-                "nbformat": 4,
-                "nbformat_minor": 5,
-            }
-        )
+        ran: Cell = {"metadata": {"trusted": True}, "outputs": OLD, "execution_count": 7}
+        self.document = shared(*(cell(name, f"{name}()", **ran) for name in (A, B)))
         self.room = Room("a notebook", self.document.ydoc, backlog=2**20)
         self.target = NotebookTarget(ROOM, lambda: None)
         self.target.attach(Place(self.room, Notebook(self.document), *[lambda: None] * 4))
@@ -127,15 +119,15 @@ class Scene:
         for tab in ("acting", "watching"):
             report = self.tabs.report(tab)
             assert report["order"] == [cell["id"] for cell in saved], tab
-            for cell in saved:
-                if cell["cell_type"] == "code":
+            for one in saved:
+                if one["cell_type"] == "code":
                     for side in ("shared", "cells"):
-                        shown = report[side][cell["id"]]
-                        assert shown["outputs"] == cell["outputs"], (tab, side)
-                        assert shown["execution_count"] == cell["execution_count"], (tab, side)
+                        shown = report[side][one["id"]]
+                        assert shown["outputs"] == one["outputs"], (tab, side)
+                        assert shown["execution_count"] == one["execution_count"], (tab, side)
         return {
-            CellId(cell["id"]): {**cell, "state": ycell.get("execution_state") or "idle"}
-            for cell, ycell in zip(saved, self.document.ycells, strict=True)
+            CellId(one["id"]): {**one, "state": ycell.get("execution_state") or "idle"}
+            for one, ycell in zip(saved, self.document.ycells, strict=True)
         }
 
     def cell(self, cell: CellId) -> tuple[str, list[Output], int | None, str | None]:
