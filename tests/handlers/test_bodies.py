@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ydoc_exec.errors import BadRequest
 from ydoc_exec.handlers.bodies import MAX_CELLS, ExecuteBody, SessionBody
 from ydoc_exec.ids import CellId, RoomId
 
 ROOM = "json:notebook:file"
+FIELDS = st.sampled_from(
+    ["document_id", "cell_id", "cell_ids", "after", "stop_on_error", "record_timing", "format", "type"]
+)
 
 
 def execute(**fields: object) -> dict[str, object]:
@@ -92,3 +98,17 @@ def test_a_session() -> None:
 def test_no_session(given: Any) -> None:
     with pytest.raises(BadRequest):
         SessionBody.read(given)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(FIELDS | st.text(), inner, max_size=6),
+    max_leaves=12,
+)
+
+
+@given(json_values | st.dictionaries(FIELDS, json_values))
+def test_whatever_comes_is_read_or_refused(something: object) -> None:
+    for reader in (ExecuteBody.read, SessionBody.read):
+        with suppress(BadRequest):
+            reader(something)

@@ -47,7 +47,7 @@ async def access_again(handler: JupyterHandler) -> Access:
         uri=first.uri,
         version=first.version,
         headers=first.headers,
-        connection=_Nowhere(),
+        connection=cast(Any, _Nowhere()),
     )
     request.remote_ip, request.protocol, request.host = first.remote_ip, first.protocol, first.host
     again = JupyterHandler(handler.application, request)
@@ -62,6 +62,3 @@ class _Nowhere:
 
     def set_close_callback(self, callback: Callable[[], None] | None) -> None:
         """Nothing is ever closed."""
-
-
-_NOWHERE = cast(Any, _Nowhere())
