@@ -23,6 +23,7 @@ from ydoc_exec.handlers.session_handler import SessionHandler
 from ydoc_exec.ids import KernelId
 from ydoc_exec.settings import Settings
 
+CONTENTS_ACTIONS = "https://events.jupyter.org/jupyter_server/contents_service/v1"
 KERNEL_ACTIONS = "https://events.jupyter.org/jupyter_server/kernel_actions/v1"
 
 DEFAULTS = Settings()
@@ -40,6 +41,10 @@ class YdocExec(ExtensionApp):
     log_path = Unicode(
         help="The update log's database file; 'memory' keeps the log in memory. "
         "Default: ydoc_exec/updates.db in Jupyter's data directory.",
+    ).tag(config=True)
+    owners_dir = Unicode(
+        help="The folder in which servers say which documents they have open, so that no two open the same; "
+        "'none' lets them. Default: ydoc_exec/owners in Jupyter's data directory.",
     ).tag(config=True)
     log_delay = Float(
         DEFAULTS.log_delay, help="Seconds after which an update is in the log at the latest."
@@ -102,6 +107,7 @@ class YdocExec(ExtensionApp):
         log_path = Path(self.log_path) if self.log_path else folder / "updates.db"
         return Settings(
             log_path=None if self.log_path == "memory" else log_path,
+            owners_dir=None if self.owners_dir == "none" else Path(self.owners_dir or folder / "owners"),
             aside_dir=folder / "set-aside",
             log_delay=self.log_delay,
             log_compact_updates=self.log_compact_updates,
@@ -167,12 +173,14 @@ class YdocExec(ExtensionApp):
         self._owner = asyncio.create_task(self._live(started))
         await asyncio.shield(started)
         serverapp.event_logger.add_listener(schema_id=KERNEL_ACTIONS, listener=self._on_kernel_action)
+        serverapp.event_logger.add_listener(schema_id=CONTENTS_ACTIONS, listener=self._on_contents_action)
 
     async def stop_extension(self) -> None:
         """End the runs, save the documents, close the log. Jupyter Server stops kernels after this."""
         if self._refused or not hasattr(self, "_owner"):
             return
         self._server.event_logger.remove_listener(listener=self._on_kernel_action)
+        self._server.event_logger.remove_listener(listener=self._on_contents_action)
         self._stopping.set()
         await self._owner
 
@@ -197,6 +205,7 @@ class YdocExec(ExtensionApp):
                     self._server.contents_manager,
                     keep_inodes=lambda: isinstance(settings.get("file_id_manager"), LocalFileIdManager),
                 ),
+                lambda: self._server.connection_url,
             ) as collaboration:
                 started.set_result(collaboration)
                 await self._stopping.wait()
@@ -223,3 +232,8 @@ class YdocExec(ExtensionApp):
         if data.get("action") in ("shutdown", "restart") and "kernel_id" in data:
             collaboration = await self._wait_for_collaboration()
             collaboration.runners.replaced(KernelId(data["kernel_id"]))
+
+    async def _on_contents_action(self, logger: Any, schema_id: str, data: dict[str, Any]) -> None:
+        if data.get("action") == "delete":
+            collaboration = await self._wait_for_collaboration()
+            collaboration.documents.deleted(data["path"])

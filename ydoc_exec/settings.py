@@ -13,6 +13,10 @@ class Settings:
     log_path: Path | None = None
     """The update log's database. ``None`` keeps the log in memory: it then ends with the server."""
 
+    owners_dir: Path | None = None
+    """Which server has which document open is said in this folder, which servers of the same user share. ``None``: a
+    document can be opened on several servers at once, and each saves it over the other's changes."""
+
     aside_dir: Path = Path("set-aside")
     """Versions of files that could not be merged are kept in this folder."""
 

@@ -11,11 +11,13 @@ from typing import Protocol
 from anyio import create_task_group
 
 from ydoc_exec.documents import document_types
+from ydoc_exec.documents.deleted_files import DeletedFiles
 from ydoc_exec.documents.execution import Execution
 from ydoc_exec.documents.notebook_targets import NotebookTargets
 from ydoc_exec.documents.open_document import OpenDocument
 from ydoc_exec.documents.open_documents import OpenDocuments
 from ydoc_exec.documents.open_files import OpenFiles
+from ydoc_exec.documents.ownership import Ownership
 from ydoc_exec.documents.presence_room import PresenceRoom
 from ydoc_exec.errors import UpdateLogError
 from ydoc_exec.files.contents import ContentsManager
@@ -61,12 +63,13 @@ class Collaboration:
         kernels: KernelManagers,
         file_ids: Callable[[], FileIds],
         take_over: Callable[[OpenFiles], AbstractContextManager[None]],
+        url: Callable[[], str] = lambda: "",
     ) -> AsyncIterator[Collaboration]:
         """Start everything; at the end of the block end the runs, save the documents and close the log.
 
         ``file_ids`` is asked when it is needed: the extension that provides it may be loaded after ours.
         ``take_over`` lets the contents manager know of the open files, from before the first is opened until after
-        the last is saved.
+        the last is saved. ``url`` is where this server is, for those on other servers.
         """
         book = RunBook(settings.runs_remembered)
         context = open_context()
@@ -96,7 +99,12 @@ class Collaboration:
                         targets,
                     )
 
-                documents = OpenDocuments(tasks, make)
+                documents = OpenDocuments(
+                    tasks,
+                    make,
+                    Ownership(settings.owners_dir, url),
+                    DeletedFiles(lambda file_id: file_ids().get_path(file_id), writer.forget),
+                )
                 files = OpenFiles(documents, lambda path: file_ids().get_id(path))
                 taken_over = ExitStack()
                 taken_over.enter_context(take_over(files))

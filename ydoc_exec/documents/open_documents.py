@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 import anyio
 from anyio import Lock
 from anyio.abc import TaskGroup, TaskStatus
 
+from ydoc_exec.documents.deleted_files import DeletedFiles
 from ydoc_exec.documents.open_document import OpenDocument
+from ydoc_exec.documents.ownership import Ownership
 from ydoc_exec.errors import OpenAsOtherType, ServerStopping
 from ydoc_exec.ids import RoomId
 
@@ -27,11 +29,21 @@ class OpenDocuments:
     Args:
         tasks: the group their lives belong to.
         make: builds a document that is not loaded yet. It may raise ``BadRoomId``.
+        ownership: keeps documents from being open on two servers; without it nothing does.
+        deleted_files: forgets what is deleted; without it nothing is.
     """
 
-    def __init__(self, tasks: TaskGroup, make: Callable[[RoomId], OpenDocument]) -> None:
+    def __init__(
+        self,
+        tasks: TaskGroup,
+        make: Callable[[RoomId], OpenDocument],
+        ownership: Ownership | None = None,
+        deleted_files: DeletedFiles | None = None,
+    ) -> None:
         self._tasks = tasks
         self._make = make
+        self._ownership = ownership or Ownership(None)
+        self._deleted_files = deleted_files
         self._documents: dict[RoomId, OpenDocument] = {}
         self._turns: dict[str, tuple[Lock, int]] = {}
         self._stopped = False
@@ -40,8 +52,8 @@ class OpenDocuments:
     async def open(self, room_id: RoomId) -> AsyncIterator[OpenDocument]:
         """The document, loaded, and open at least until the block ends.
 
-        Raises ``BadRoomId``, ``DocumentNotFound``, ``LoadFailed``, ``OpenAsOtherType`` or ``ServerStopping``. A failed load leaves nothing behind, so
-        it can be tried again.
+        Raises ``BadRoomId``, ``DocumentNotFound``, ``LoadFailed``, ``OpenAsOtherType``, ``OpenElsewhere`` or
+        ``ServerStopping``. A failed load leaves nothing behind, so it can be tried again.
         """
         document = await self._get(room_id)
         try:
@@ -57,6 +69,17 @@ class OpenDocuments:
     def all(self) -> list[OpenDocument]:
         """Every open document."""
         return list(self._documents.values())
+
+    def deleted(self, path: str) -> None:
+        """A file or folder was deleted through this server: what nobody needs of it is closed and forgotten.
+
+        What somebody has open stays so, and is forgotten when it is closed.
+        """
+        for room in [] if self._deleted_files is None else self._deleted_files.deleted(path):
+            document = self.get(room)
+            if document is not None and not document.held:
+                # A new file of this name must not find it.
+                document.stop()
 
     async def close(self) -> None:
         """Save and close everything; returns when that is done. Nothing can be opened afterwards."""
@@ -126,8 +149,11 @@ class OpenDocuments:
             self._documents[document.room_id] = document
             task_status.started()
 
+        files = self._deleted_files
         try:
-            await document.run(started)
+            async with self._ownership.of(document.room_id.file_id):
+                with files.opened(document.room_id) if files is not None else nullcontext():
+                    await document.run(started)
         except Exception:
             if not loaded:
                 raise  # to whoever wanted it opened

@@ -10,7 +10,7 @@ from jupyter_server.utils import ensure_async
 from tornado import web
 
 from ydoc_exec.documents import document_types
-from ydoc_exec.errors import DocumentNotFound, LoadFailed, OpenAsOtherType
+from ydoc_exec.errors import DocumentNotFound, LoadFailed, OpenAsOtherType, OpenElsewhere
 from ydoc_exec.handlers.base import YdocExecHandler, http_errors
 from ydoc_exec.handlers.bodies import SessionBody
 from ydoc_exec.ids import RoomId
@@ -61,7 +61,7 @@ class SessionHandler(YdocExecHandler):
         try:
             async with collaboration.documents.open(room_id) as document:
                 return document.lineage
-        except (LoadFailed, OpenAsOtherType) as error:
+        except (LoadFailed, OpenAsOtherType, OpenElsewhere) as error:
             # Said where the stock front end looks for it: in the close code of the room's websocket.
             logger.warning("%s", error)
             return ""
