@@ -60,17 +60,36 @@ export class ExecutionApi {
     }
   }
 
-  private async request(path: string, init: RequestInit): Promise<Response> {
-    const response = await ServerConnection.makeRequest(
-      URLExt.join(this.settings.baseUrl, 'api/kernels', path),
-      init,
-      this.settings
-    );
-    if (!response.ok) {
-      throw new Refused(response.status, await messageOf(response));
-    }
-    return response;
+  private request(path: string, init: RequestInit): Promise<Response> {
+    return request(this.settings, URLExt.join('api/kernels', path), init);
   }
+}
+
+/** The recovery copies that the server keeps of documents. */
+export class RecoveryApi {
+  constructor(private readonly settings: ServerConnection.ISettings) {}
+
+  /** Have the document become what it was in a copy. Throws `Refused`, or the network's error. */
+  async restore(path: string, copy: string): Promise<void> {
+    const address = URLExt.join('api/collaboration/recovery', URLExt.encodeParts(path));
+    await request(this.settings, address, { method: 'POST', body: JSON.stringify({ copy }) });
+  }
+}
+
+async function request(
+  settings: ServerConnection.ISettings,
+  path: string,
+  init: RequestInit
+): Promise<Response> {
+  const response = await ServerConnection.makeRequest(
+    URLExt.join(settings.baseUrl, path),
+    init,
+    settings
+  );
+  if (!response.ok) {
+    throw new Refused(response.status, await messageOf(response));
+  }
+  return response;
 }
 
 /** The server's own sentence; a proxy in between may answer with something else than JSON. */

@@ -1,5 +1,6 @@
 import { ICollaborativeContentProvider } from '@jupyter/collaborative-drive';
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { Notification } from '@jupyterlab/apputils';
 import { PageConfig } from '@jupyterlab/coreutils';
 import {
   INotebookCellExecutor,
@@ -7,10 +8,12 @@ import {
   runCell,
   type NotebookPanel
 } from '@jupyterlab/notebook';
+import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
-import { ExecutionApi } from './api';
+import { ExecutionApi, RecoveryApi } from './api';
 import { ServerCellExecutor } from './executor';
-import { Rooms } from './rooms';
+import { NoticeBoard } from './notices';
+import { documentOf, Rooms } from './rooms';
 import { TrustFollower } from './trust';
 
 const executor: JupyterFrontEndPlugin<INotebookCellExecutor> = {
@@ -45,4 +48,27 @@ const trust: JupyterFrontEndPlugin<void> = {
   }
 };
 
-export default [executor, trust];
+const notices: JupyterFrontEndPlugin<void> = {
+  id: '@ydoc-exec/lab:notices',
+  description: 'Shows what the server has to say about shared documents.',
+  autoStart: true,
+  optional: [ITranslator],
+  activate: (app: JupyterFrontEnd, translator: ITranslator | null) => {
+    const { contents, serverSettings } = app.serviceManager;
+    const board = new NoticeBoard(
+      Notification.manager,
+      new RecoveryApi(serverSettings),
+      (translator ?? nullTranslator).load('jupyterlab')
+    );
+    for (const factory of ['Notebook', 'Editor']) {
+      app.docRegistry.addWidgetExtension(factory, {
+        createNew: (_, context) => {
+          const doc = documentOf(context.model);
+          return doc ? board.follow(doc, () => contents.localPath(context.path)) : undefined;
+        }
+      });
+    }
+  }
+};
+
+export default [executor, trust, notices];

@@ -7,9 +7,9 @@ import type * as Y from 'yjs';
 
 import type { RoomConnection } from './barrier';
 
-/** The shared document behind a notebook model. */
-export function documentOf(notebook: INotebookModel): Y.Doc | null {
-  const shared = notebook.sharedModel as unknown as { ydoc?: Y.Doc };
+/** The shared document behind a model. */
+export function documentOf(model: { readonly sharedModel: unknown }): Y.Doc | null {
+  const shared = model.sharedModel as { ydoc?: Y.Doc };
   return shared.ydoc ?? null;
 }
 
