@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
-
-from anyio import to_thread
 
 from ydoc_exec.documents.open_document import OpenDocument
 from ydoc_exec.documents.open_documents import OpenDocuments
@@ -38,8 +37,7 @@ class OpenFiles:
             return None
         document.hold()
         try:
-            content = await to_thread.run_sync(_content, model, path)
-            return await document.mirror.put(content)
+            return await document.mirror.put(partial(_content, model, path))
         finally:
             document.release()
 

@@ -89,7 +89,10 @@ def as_read(notebook: Any) -> Any:
 
     Nothing in it is trusted, as nothing in a file is by itself. Raises ``ValueError`` or what nbformat raises.
     """
+    nameless = [index for index, cell in enumerate(notebook["cells"]) if not cell.get("id")]
     content = plain(nbformat.reads(json.dumps(notebook), as_version=4))  # type: ignore[no-untyped-call, unused-ignore]
+    for index in nameless:
+        content["cells"][index].pop("id", None)  # made up
     for cell in content["cells"]:
         cell["metadata"].pop("trusted", None)
     return content

@@ -119,6 +119,14 @@ class MirroredDocument(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class _Common:
+    """What document and file had in common last, with an id in every cell."""
+
+    base: Base
+    content: Any
+
+
+@dataclass(frozen=True, slots=True)
 class _Plan:
     """What becomes of a document when another version of it is taken up.
 
@@ -246,15 +254,19 @@ class FileMirror:
         async with self._lock:
             await self._save(recreate)
 
-    async def put(self, content: Any) -> dict[str, Any]:
+    async def put(self, read: Callable[[], Any]) -> dict[str, Any]:
         """Merge what somebody else wants to save into the document, and save that, by hand.
 
-        Returns what the contents manager says of the file then. Raises ``SaveFailed``, or ``LoadFailed`` if the
-        document cannot take it, and has changed nothing then.
+        ``read`` makes the content, in a thread, and may raise ``LoadFailed``. Returns what the contents manager says of
+        the file then. Raises ``SaveFailed``, or ``LoadFailed`` if the document cannot take it, and has changed nothing
+        then.
         """
+        # Of what is saved from now on the writer cannot know.
+        common = self._common
+        content = await _in_thread(read)
+        theirs = FileContent(self._path, content, await _in_thread(fingerprint, content), self._stamp)
         async with self._lock:
-            theirs = FileContent(self._path, content, await _in_thread(fingerprint, content), self._stamp)
-            model = await self._save(recreate=True, theirs=theirs)
+            model = await self._save(recreate=True, theirs=(theirs, common))
             if model is None:
                 model = await self._ask(self._path)
             return model
@@ -265,7 +277,7 @@ class FileMirror:
         That it is in the file then is found when the file is looked at next. Raises as ``put`` does.
         """
         file = FileContent(self._path, content, fingerprint(content), self._stamp)
-        self._follow(file, self._plan(file, *self._ours(file.path)))
+        self._follow(file, self._plan(file, self._common, *self._ours(file.path)))
         return self._read(file.path)
 
     # Private: saving
@@ -324,7 +336,7 @@ class FileMirror:
         self._hurry = Event()
         return hurried
 
-    async def _save(self, recreate: bool, theirs: FileContent | None = None) -> dict[str, Any] | None:
+    async def _save(self, recreate: bool, theirs: tuple[FileContent, _Common] | None = None) -> dict[str, Any] | None:
         """Returns the model of what was written, or None if the file had it already."""
         try:
             for _ in range(SAVE_TRIES):
@@ -349,7 +361,7 @@ class FileMirror:
         return model
 
     async def _try_to_save(
-        self, save: OwnSave, recreate: bool, theirs: FileContent | None
+        self, save: OwnSave, recreate: bool, theirs: tuple[FileContent, _Common] | None
     ) -> dict[str, Any] | None:
         if self._base is None:
             raise SaveFailed(save.path, "the document has not finished loading")
@@ -364,7 +376,7 @@ class FileMirror:
             await self._set_unreadable_aside(path, why)
             unreadable = True
         if theirs is not None:
-            await self._merge_in(theirs)
+            await self._merge_in(*theirs)
         if self._missing and not recreate:
             return None
         edits = self._edits
@@ -561,7 +573,7 @@ class FileMirror:
             raise LoadFailed(path, _reason(error)) from error
 
     async def _take_up(self, file: FileContent) -> None:
-        equal = await self._merge_in(file)
+        equal = await self._merge_in(file, self._common)
         logger.info("%s was changed by another program and taken up", file.path)
         if equal:
             content = self._read(file.path)
@@ -572,13 +584,18 @@ class FileMirror:
             self._agree(Base(file.fingerprint, file.fingerprint), self._named(file))
         self.changed()
 
-    async def _merge_in(self, file: FileContent) -> bool:
+    @property
+    def _common(self) -> _Common:
+        assert self._base is not None, "the document has not finished loading"
+        return _Common(self._base, self._base_content)
+
+    async def _merge_in(self, file: FileContent, common: _Common) -> bool:
         """Merge another version into the document. Whether the document is that version now."""
         edits = self._edits
-        plan = await _in_thread(self._plan, file, *self._ours(file.path))
+        plan = await _in_thread(self._plan, file, common, *self._ours(file.path))
         if self._edits != edits:
             # Somebody typed meanwhile.
-            plan = self._plan(file, *self._ours(file.path))
+            plan = self._plan(file, common, *self._ours(file.path))
         return self._follow(file, plan)
 
     def _ours(self, path: str) -> tuple[Any, Any, Container[str]]:
@@ -586,12 +603,13 @@ class FileMirror:
         content = self._read(path)
         return content, self._identified(content), self._document.live_cells()
 
-    def _plan(self, file: FileContent, ours: Any, identified: Any, live: Container[str]) -> _Plan:
-        assert self._base is not None
-        decision = decide(file.fingerprint, fingerprint(ours), self._base)
+    def _plan(
+        self, file: FileContent, common: _Common, ours: Any, identified: Any, live: Container[str]
+    ) -> _Plan:
+        decision = decide(file.fingerprint, fingerprint(ours), common.base)
         merged = None
         if self._type == "notebook":
-            merged = merge(self._base_content, identified, self._named(file), live)
+            merged = merge(common.content, identified, self._named(file), live)
         if merged is not None:
             equal = decision is Decision.RELOAD and _same(merged.content, self._named(file))
             return _Plan(merged.content, merged.conflicts, equal)
