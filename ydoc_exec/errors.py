@@ -13,6 +13,7 @@
     ├── Conflict                  409   fine in itself, but not now
     │   ├── NotACodeCell          409
     │   ├── BarrierNotReached     409
+    │   ├── CopyUnusable          409
     │   ├── LineageChanged        409
     │   ├── OpenAsOtherType       409
     │   └── OpenElsewhere         409
@@ -186,6 +187,22 @@ class BarrierNotReached(Conflict):
         return (
             f"The edits made before this request did not arrive within {self.seconds:g} seconds, so "
             "nothing was run. Check the connection and run again."
+        )
+
+
+class CopyUnusable(Conflict):
+    """A recovery copy whose content cannot be a document of its type: it can only be read."""
+
+    def __init__(self, copy_id: str, path: str, why: str) -> None:
+        super().__init__(copy_id, path, why)
+        self.copy_id = copy_id
+        self.path = path
+        self.why = why
+
+    def __str__(self) -> str:
+        return (
+            f"The recovery copy {self.copy_id!r} of {self.path!r} cannot be restored: {self.why}. Nothing was "
+            "changed; download it instead."
         )
 
 

@@ -43,8 +43,8 @@ written over by hand; the file or the history could not be read; something else 
 LEFTOVER_SECONDS = 3600.0
 """Nobody takes so long to write or delete a copy: what is half done since then was left by a server that ended."""
 
-_NAME = re.compile(r"(\d{8,16})-[0-9a-f]{8}")
-_LEFTOVER = re.compile(r"\.(\d{8,16})-[0-9a-f]{8}\.(part|gone)")
+_NAME = re.compile(r"(\d{8,})-[0-9a-f]{8}", re.ASCII)
+_LEFTOVER = re.compile(r"\.\d{8,}-[0-9a-f]{8}\.(part|gone)", re.ASCII)
 _SUFFIX = re.compile(r"\.\w{1,16}", re.ASCII)
 _HEADER = "copy.json"
 _ENCODINGS = ("json", "text", "bytes")

@@ -78,6 +78,18 @@ class ExecuteBody:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class RestoreBody:
+    """``POST /api/collaboration/recovery/{path}``."""
+
+    copy: str
+
+    @classmethod
+    def read(cls, body: Any) -> RestoreBody:
+        """``{"copy": id}``."""
+        return cls(_string(_object(body), "copy"))
+
+
 # Private
 
 
