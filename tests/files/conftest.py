@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from anyio import Event, create_task_group, sleep
+from anyio import Event, create_task_group, current_time, sleep
 from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
 
 from ydoc_exec.errors import LoadFailed
@@ -29,9 +29,11 @@ class Contents(AsyncLargeFileManager):
         self.broken: Exception | None = None
         self.gate: Event | None = None
         self.saving = Event()
+        self.tries: list[float] = []
 
     async def save(self, model: dict[str, Any], path: str = "") -> Any:
         self.saving.set()
+        self.tries.append(current_time())
         if self.gate is not None:
             await self.gate.wait()
         if self.broken is not None:
@@ -51,6 +53,7 @@ class Paper:
         self.troubles: list[str | None] = []
         self.bases: list[Base] = []
         self.aside: list[Any] = []
+        self.taken_up = 0
         self.unreadable = False
         self.refuses = False
         self.path = ""
@@ -72,6 +75,7 @@ class Paper:
     def take_up(self, path: str, content: Any) -> None:
         if self.refuses:
             raise LoadFailed(path, "it is strange")
+        self.taken_up += 1
         self.content = content
 
     def live_cells(self) -> tuple[str, ...]:

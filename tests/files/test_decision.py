@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ydoc_exec.files.decision import Base, Decision, Fingerprint, decide, fingerprint
 
@@ -60,3 +64,17 @@ def test_half_an_emoji_has_a_fingerprint() -> None:
 @pytest.mark.parametrize("cells", [[None], ["x"], [{"metadata": None}], None, {}])
 def test_what_is_no_notebook_has_a_fingerprint(cells: Any) -> None:
     assert fingerprint({"cells": cells})
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters()), inner, max_size=4),
+    max_leaves=30,
+)
+
+
+@given(JSON)
+def test_it_is_made_of_the_whole_json(content: Any) -> None:
+    """Bases are kept: a fingerprint is the same in every version of this package."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert fingerprint(content) == hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:40]
