@@ -11,8 +11,10 @@ from jupyter_core.paths import jupyter_data_dir
 from ydoc_exec.extension import YdocExec
 from ydoc_exec.settings import Settings
 
-PLAIN = [field for field in fields(Settings) if field.name not in ("log_path", "aside_dir")]
-"""``log_path`` depends on Jupyter's data directory, and ``aside_dir`` is in it."""
+FOLDERS = {"log_path", "recovery_dir", "owners_dir"}
+"""They depend on Jupyter's data directory."""
+
+PLAIN = [field for field in fields(Settings) if field.name not in FOLDERS]
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def test_each_has_a_trait_with_the_same_default_and_a_help_text(field: object) -
 
 def test_every_trait_of_ours_is_a_setting() -> None:
     names = {name for name, trait in YdocExec.class_own_traits(config=True).items()}
-    assert names == {field.name for field in PLAIN} | {"log_path"}
+    assert names == {field.name for field in PLAIN} | FOLDERS
 
 
 @pytest.mark.parametrize("field", PLAIN, ids=lambda field: field.name)
@@ -48,7 +50,9 @@ def test_each_arrives(extension: YdocExec, field: object) -> None:
 def test_where_the_log_is(extension: YdocExec) -> None:
     folder = Path(jupyter_data_dir()) / "ydoc_exec"
     assert extension.read_settings().log_path == folder / "updates.db"
-    assert extension.read_settings().aside_dir == folder / "set-aside"
+    assert extension.read_settings().recovery_dir == folder / "recovery"
+    extension.recovery_dir = "/somewhere/copies"
+    assert extension.read_settings().recovery_dir == Path("/somewhere/copies")
     extension.log_path = "memory"
     assert extension.read_settings().log_path is None
     extension.log_path = "/somewhere/else.db"

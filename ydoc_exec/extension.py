@@ -17,6 +17,7 @@ from ydoc_exec.handlers.base import NotServing
 from ydoc_exec.handlers.contents_manager import taken_over
 from ydoc_exec.handlers.execute_handler import ExecuteHandler, RequestHandler
 from ydoc_exec.handlers.kernel_connection import ready_while_busy
+from ydoc_exec.handlers.recovery_handler import RecoveryHandler
 from ydoc_exec.handlers.room_handler import RoomHandler
 from ydoc_exec.handlers.save_handler import SaveHandler
 from ydoc_exec.handlers.session_handler import SessionHandler
@@ -45,6 +46,17 @@ class YdocExec(ExtensionApp):
     owners_dir = Unicode(
         help="The folder in which servers say which documents they have open, so that no two open the same; "
         "'none' lets them. Default: ydoc_exec/owners in Jupyter's data directory.",
+    ).tag(config=True)
+    recovery_dir = Unicode(
+        help="The folder for versions of documents that would be lost otherwise. "
+        "Default: ydoc_exec/recovery in Jupyter's data directory.",
+    ).tag(config=True)
+    recovery_copies = Integer(
+        DEFAULTS.recovery_copies, help="How many such versions of one document are kept."
+    ).tag(config=True)
+    recovery_bytes = Integer(
+        DEFAULTS.recovery_bytes,
+        help="Bytes of all such versions together, from which on the oldest are dropped.",
     ).tag(config=True)
     log_delay = Float(
         DEFAULTS.log_delay, help="Seconds after which an update is in the log at the latest."
@@ -108,7 +120,9 @@ class YdocExec(ExtensionApp):
         return Settings(
             log_path=None if self.log_path == "memory" else log_path,
             owners_dir=None if self.owners_dir == "none" else Path(self.owners_dir or folder / "owners"),
-            aside_dir=folder / "set-aside",
+            recovery_dir=Path(self.recovery_dir) if self.recovery_dir else folder / "recovery",
+            recovery_copies=self.recovery_copies,
+            recovery_bytes=self.recovery_bytes,
             log_delay=self.log_delay,
             log_compact_updates=self.log_compact_updates,
             log_compact_bytes=self.log_compact_bytes,
@@ -158,6 +172,7 @@ class YdocExec(ExtensionApp):
                 (r"/api/collaboration/session/(.*)", SessionHandler, wiring),
                 (r"/api/collaboration/room/(.*)", RoomHandler, wiring),
                 (r"/api/collaboration/save/(.*)", SaveHandler, wiring),
+                (r"/api/collaboration/recovery/(.*)", RecoveryHandler, wiring),
                 (rf"/api/kernels/{KERNEL_ID}/execute", ExecuteHandler, wiring),
                 (rf"/api/kernels/{KERNEL_ID}/requests/{RUN_ID}", RequestHandler, wiring),
             ]

@@ -17,8 +17,14 @@ class Settings:
     """Which server has which document open is said in this folder, which servers of the same user share. ``None``: a
     document can be opened on several servers at once, and each saves it over the other's changes."""
 
-    aside_dir: Path = Path("set-aside")
-    """Versions of files that could not be merged are kept in this folder."""
+    recovery_dir: Path = Path("recovery")
+    """Versions of documents that would be lost otherwise are kept in this folder."""
+
+    recovery_copies: int = 20
+    """Of each document so many such versions are kept, the newest ones."""
+
+    recovery_bytes: int = 2**30
+    """When all such versions together are larger than this, the oldest are dropped."""
 
     log_delay: float = 0.05
     """Updates are written to the log together, at the latest so long after they were made. A server that is

@@ -20,8 +20,10 @@ from tests.room.conftest import Peer
 from tests.room.waiting import until
 from ydoc_exec.documents import document_types
 from ydoc_exec.documents.notebook_targets import NotebookTargets
+from ydoc_exec.documents.notices import NoticeEvent
 from ydoc_exec.documents.open_document import OpenDocument
 from ydoc_exec.documents.open_documents import OpenDocuments
+from ydoc_exec.files.recovery_copies import RecoveryCopies
 from ydoc_exec.ids import RoomId
 from ydoc_exec.settings import Settings
 from ydoc_exec.store.log_writer import LogWriter
@@ -72,6 +74,7 @@ class Life:
         self.writer = LogWriter(site.log, 0.005, lambda error: None)
         self.documents = OpenDocuments(tasks, self._make)
         self.targets = NotebookTargets(tasks, self.documents.open)
+        self.events: list[NoticeEvent] = []
 
     def _make(self, room: RoomId) -> OpenDocument:
         document_types.document_class(room)
@@ -83,6 +86,8 @@ class Life:
             self.writer,
             self.site.settings,
             self.targets,
+            RecoveryCopies(self.site.settings.recovery_dir, per_document=100, total_bytes=2**30),
+            self.events.append,
         )
 
     async def closed(self, room: RoomId = ROOM) -> None:
@@ -99,7 +104,7 @@ class Site:
         self.log: UpdateLog = MemoryUpdateLog()
         self.paths: dict[str, str | None] = {}
         self.settings = Settings(
-            aside_dir=root / "aside",
+            recovery_dir=root / "recovery",
             log_delay=0.005,
             save_delay=0.01,
             save_interval=0.1,
@@ -127,9 +132,10 @@ class Site:
             return []
 
     @property
-    def aside(self) -> list[Any]:
-        folder = self.settings.aside_dir
-        return [json.loads(file.read_text()) for file in sorted(folder.glob("*"))] if folder.exists() else []
+    def copies(self) -> list[Any]:
+        """What is in the recovery copies, the oldest first."""
+        files = sorted(self.settings.recovery_dir.glob("*/content*"))
+        return [json.loads(file.read_text()) for file in files]
 
     @asynccontextmanager
     async def serving(self, *, kill: bool = False) -> AsyncIterator[Life]:

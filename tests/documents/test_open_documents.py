@@ -321,8 +321,9 @@ async def test_unsaved_changes_of_a_deleted_file_are_left_to_the_log(site: Site)
             assert sources(document) == ["a!", "b"]
 
 
-async def test_who_does_not_want_saving_is_asked_no_more_when_gone(site: Site) -> None:
+async def test_what_was_done_without_autosave_waits_for_somebody_who_wants_it_saved(site: Site) -> None:
     site.write(ab())
+    before = site.file.read_bytes()
     async with site.serving() as life:
         tab = Tab()
         async with life.documents.open(ROOM) as document:
@@ -331,10 +332,19 @@ async def test_who_does_not_want_saving_is_asked_no_more_when_gone(site: Site) -
             await until(lambda: not document.may_autosave())
             await tab.edit(0, "edited")
             await sleep(0.1)
-            assert site.on_disk == ["a", "b"]
         tab.leave()
         await life.closed()
-    assert site.on_disk == ["edited", "b"]
+    assert site.file.read_bytes() == before
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        assert sources(document) == ["edited", "b"]
+        await sleep(0.1)
+        assert site.file.read_bytes() == before
+        tab = Tab()
+        await tab.come_to(document)
+        assert tab.state["dirty"]
+        await tab.say_here({"autosave": True})
+        await until(lambda: site.on_disk == ["edited", "b"])
+        await until(lambda: not tab.state["dirty"])
 
 
 async def test_who_comes_while_it_closes_gets_it_fresh_with_everything(site: Site) -> None:
@@ -605,7 +615,7 @@ async def test_a_running_cell_survives_what_others_do_to_the_file(site: Site) ->
         assert "".join(written["cells"][1]["outputs"][0]["text"]) == "so far and on"
         assert written["cells"][1]["execution_count"] == 1
         assert ("id" in written["cells"][1]) == (minor == 5)
-        assert site.aside == []
+        assert site.copies == []
         site.log = type(site.log)()
 
 
@@ -623,7 +633,7 @@ async def test_cells_without_ids_are_merged_with_what_is_typed_here(site: Site) 
         assert tab.ids == ids
         site.contents.gate.set()
         await until(lambda: site.on_disk == ["theirs", "ours"])
-    assert site.aside == []
+    assert site.copies == []
 
 
 async def test_closing_does_not_wait_for_ever_for_a_save(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

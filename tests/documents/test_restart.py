@@ -139,7 +139,7 @@ async def test_unsaved_edits_survive_a_kill(site: Site) -> None:
         assert document.lineage == lineage
         assert sources(document) == ["unsaved", "b"]
         await until(lambda: site.on_disk == ["unsaved", "b"])
-    assert site.aside == []
+    assert site.copies == []
 
 
 async def test_a_file_that_was_changed_meanwhile_is_taken_up_in_the_same_lineage(site: Site) -> None:
@@ -153,7 +153,7 @@ async def test_a_file_that_was_changed_meanwhile_is_taken_up_in_the_same_lineage
         assert again.sources == ["edited", "theirs", "new"]
         await sleep(0.03)
     assert site.on_disk == ["edited", "theirs", "new"]
-    assert site.aside == []
+    assert site.copies == []
 
 
 async def test_when_both_were_changed_both_are_kept(site: Site, caplog: pytest.LogCaptureFixture) -> None:
@@ -162,25 +162,25 @@ async def test_when_both_were_changed_both_are_kept(site: Site, caplog: pytest.L
     async with site.serving() as life, life.documents.open(ROOM) as document:
         assert document.lineage == lineage
         assert sources(document) == ["unsaved", "b"]
-        assert [content["cells"][0]["source"] for content in site.aside] == ["theirs"]
+        assert [content["cells"][0]["source"] for content in site.copies] == ["theirs"]
         assert "changed by another program" in caplog.text
         await until(lambda: site.on_disk == ["unsaved", "b"])
-    assert len(site.aside) == 1
+    assert len(site.copies) == 1
 
 
-async def test_a_version_that_cannot_be_kept_aside_stays_in_the_file(site: Site) -> None:
+async def test_a_version_that_cannot_be_kept_stays_in_the_file(site: Site) -> None:
     await killed_with_unsaved_edits(site)
     site.write(ab("theirs"))
-    site.settings.aside_dir.write_text("in the way")
+    site.settings.recovery_dir.write_text("in the way")
     async with site.serving() as life:
-        with pytest.raises(Exception, match="aside"):
+        with pytest.raises(Exception, match="could not be kept"):
             async with life.documents.open(ROOM):
                 pass
     assert site.on_disk == ["theirs", "b"]
-    site.settings.aside_dir.unlink()
+    site.settings.recovery_dir.unlink()
     async with site.serving() as life, life.documents.open(ROOM) as document:
         assert sources(document) == ["unsaved", "b"]
-    assert len(site.aside) == 1
+    assert len(site.copies) == 1
 
 
 @pytest.mark.parametrize("then", ["one", "two", "three"])
@@ -200,7 +200,7 @@ async def test_a_kill_between_saving_and_saying_so_is_no_conflict(site: Site, th
         assert sources(document) == ["three", "b"]
         assert document.mirror.dirty == (then != "three")
     assert site.on_disk == ["three", "b"]
-    assert site.aside == []
+    assert site.copies == []
 
 
 async def test_a_kill_in_the_middle_of_a_long_run_is_no_conflict(site: Site) -> None:
@@ -223,7 +223,7 @@ async def test_a_kill_in_the_middle_of_a_long_run_is_no_conflict(site: Site) -> 
     async with site.serving() as life, life.documents.open(ROOM) as document:
         assert sources(document) == ["2", "2 ahead"]
         await until(lambda: site.on_disk == ["2", "2 ahead"])
-    assert site.aside == []
+    assert site.copies == []
 
 
 async def test_nothing_claims_to_run_after_a_kill(site: Site) -> None:
@@ -251,18 +251,18 @@ async def test_nothing_claims_to_run_after_a_kill(site: Site) -> None:
     [b"rubbish", b"\x00\x02\x03", b"\x01\x01\xff\xff\xff\xff\x0f\x00"],
     ids=["text", "short", "damaged"],
 )
-async def test_a_history_that_cannot_be_replayed_is_kept_aside(site: Site, update: bytes) -> None:
+async def test_a_history_that_cannot_be_replayed_is_kept(site: Site, update: bytes) -> None:
     site.write(ab())
     async with site.log:
         await site.log.begin(ROOM, Lineage("broken"), update, None)
     async with site.serving() as life, life.documents.open(ROOM) as document:
         assert sources(document) == ["a", "b"]
         assert document.lineage != "broken"
-    assert len(site.aside) <= 1
+    assert len(site.copies) <= 1
     assert site.on_disk == ["a", "b"]
 
 
-async def test_a_history_that_is_no_notebook_is_kept_aside(site: Site) -> None:
+async def test_a_history_that_is_no_notebook_is_kept(site: Site) -> None:
     tab = Tab()
     tab.notebook.set(ab("recorded"))
     tab.notebook.ycells.append("no cell")
@@ -271,7 +271,7 @@ async def test_a_history_that_is_no_notebook_is_kept_aside(site: Site) -> None:
     site.write(ab())
     async with site.serving() as life, life.documents.open(ROOM) as document:
         assert sources(document) == ["a", "b"]
-    assert len(site.aside) == 1
+    assert len(site.copies) == 1
 
 
 async def test_a_history_without_a_base_does_not_overwrite_the_file_unsaid(site: Site) -> None:
@@ -282,7 +282,7 @@ async def test_a_history_without_a_base_does_not_overwrite_the_file_unsaid(site:
     site.write(ab("in the file"))
     async with site.serving() as life, life.documents.open(ROOM) as document:
         assert sources(document) == ["recorded", "b"]
-    assert [content["cells"][0]["source"] for content in site.aside] == ["in the file"]
+    assert [content["cells"][0]["source"] for content in site.copies] == ["in the file"]
 
 
 class Unavailable(MemoryUpdateLog):
@@ -350,6 +350,7 @@ async def test_the_log_is_compacted(site: Site) -> None:
             await life.writer.flush()
             whole = len(document.room.doc.get_update())
             assert await site.log.size(ROOM) < 3 * whole + 10_000
+            await document.mirror.save(recreate=True)
             tab.leave()
         await life.closed()
     assert site.on_disk == ["399" * 10, "b"]

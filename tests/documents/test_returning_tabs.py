@@ -115,7 +115,7 @@ async def test_nothing_was_changed(site: Site) -> None:
         assert document.lineage == away.lineage
         # The tab's own cells are the ones that stayed.
         assert [str(source) for source in cells] == ["edited", "b"]
-        assert not site.aside
+        assert not site.copies
 
 
 async def test_the_tab_was_typed_in(site: Site) -> None:
@@ -124,7 +124,7 @@ async def test_the_tab_was_typed_in(site: Site) -> None:
         tab = away.again(retype(1, "typed while away"))
         await come_back(tab, document, away.lineage)
         await everywhere(site, document, tab, ["edited", "typed while away"])
-        assert not site.aside
+        assert not site.copies
 
 
 async def test_the_file_was_changed(site: Site) -> None:
@@ -134,7 +134,7 @@ async def test_the_file_was_changed(site: Site) -> None:
         tab = away.again()
         await come_back(tab, document, away.lineage)
         await everywhere(site, document, tab, ["edited", "changed elsewhere"])
-        assert not site.aside
+        assert not site.copies
 
 
 async def test_both_were_changed_in_other_cells(site: Site) -> None:
@@ -144,7 +144,7 @@ async def test_both_were_changed_in_other_cells(site: Site) -> None:
         tab = away.again(retype(0, "typed while away"))
         await come_back(tab, document, away.lineage)
         await everywhere(site, document, tab, ["typed while away", "changed elsewhere"])
-        assert not site.aside
+        assert not site.copies
 
 
 async def test_both_changed_the_same_cell(site: Site) -> None:
@@ -154,7 +154,7 @@ async def test_both_changed_the_same_cell(site: Site) -> None:
         tab = away.again(retype(1, "typed while away"))
         await come_back(tab, document, away.lineage)
         await everywhere(site, document, tab, ["edited", "changed elsewhere"])
-        assert [item["source"] for item in site.aside[0]["cells"]] == ["edited", "typed while away"]
+        assert [item["source"] for item in site.copies[0]["cells"]] == ["edited", "typed while away"]
 
 
 async def test_cells_that_were_added_and_deleted(site: Site) -> None:
@@ -169,7 +169,7 @@ async def test_cells_that_were_added_and_deleted(site: Site) -> None:
         tab = away.again(change)
         await come_back(tab, document, away.lineage)
         await everywhere(site, document, tab, ["new in the file", "edited", "new in the tab"])
-        assert not site.aside
+        assert not site.copies
 
 
 async def test_somebody_is_there_already(site: Site) -> None:
@@ -192,7 +192,7 @@ async def test_somebody_is_there_already(site: Site) -> None:
         await other.edit(0, "and on too")
         await everywhere(site, document, tab, ["and on too", "and on"])
         await until(lambda: other.sources == tab.sources)
-        assert not site.aside
+        assert not site.copies
 
 
 async def test_coming_back_again_with_the_first_lineage(site: Site) -> None:
@@ -209,7 +209,7 @@ async def test_coming_back_again_with_the_first_lineage(site: Site) -> None:
         tab = later.again(lambda tab: tab.notebook.ycells[0]["source"].insert(0, "at "))
         await come_back(tab, document, away.lineage)
         await everywhere(site, document, tab, ["at once", "meanwhile"])
-        assert not site.aside
+        assert not site.copies
 
 
 async def test_two_old_tabs_one_after_the_other(site: Site) -> None:

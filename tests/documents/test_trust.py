@@ -96,7 +96,7 @@ async def test_results_that_were_forged_while_both_have_changed(site: Site) -> N
         run(document, "a", "ran")
     async with site.opened(notebook(shows("a", "forged"), shows("b", "forged too"))) as document:
         assert trust(document) == {"a": ("ran", True), "b": ("", False)}
-        [aside] = site.aside
+        [aside] = site.copies
         assert aside["cells"][0]["outputs"] == [html("forged")]
 
 

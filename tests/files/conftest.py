@@ -52,7 +52,7 @@ class Paper:
         self.said: list[str] = []
         self.troubles: list[str | None] = []
         self.bases: list[Base] = []
-        self.aside: list[Any] = []
+        self.copies: list[Any] = []
         self.taken_up = 0
         self.unreadable = False
         self.refuses = False
@@ -102,9 +102,12 @@ class Paper:
     def unsaved(self) -> None:
         self.said.append("unsaved")
 
-    def set_aside(self, path: str, content: Any) -> str:
-        self.aside.append(content)
-        return "aside"
+    def keep_copy(self, path: str, content: Any, reason: str, text: str) -> str:
+        self.copies.append(content)
+        return "copy"
+
+    def held_back(self, emptied: bool) -> None:
+        self.said.append("held back" if emptied else "not held back")
 
 
 class Desk:

@@ -16,7 +16,7 @@ from anyio import Event, create_task_group, sleep
 
 from tests.files.conftest import NAME, QUICK, Desk
 from tests.room.waiting import until
-from ydoc_exec.errors import DocumentNotFound, LoadFailed, SaveFailed
+from ydoc_exec.errors import CopyFailed, DocumentNotFound, LoadFailed, SaveFailed
 from ydoc_exec.files.decision import Base, fingerprint
 
 pytestmark = [
@@ -274,7 +274,7 @@ async def test_a_change_elsewhere_is_taken_up(filled: Desk) -> None:
         await until(lambda: sources(filled.paper.content) == ["theirs", "b"])
         await until(lambda: not filled.mirror.dirty)
     assert filled.contents.saves == []
-    assert filled.paper.aside == []
+    assert filled.paper.copies == []
 
 
 async def test_changes_on_both_sides_go_together(filled: Desk) -> None:
@@ -283,7 +283,7 @@ async def test_changes_on_both_sides_go_together(filled: Desk) -> None:
     write(filled.file, ab("theirs"))
     await filled.mirror.save()
     assert sources(filled.paper.content) == on_disk(filled) == ["theirs", "ours"]
-    assert filled.paper.aside == []
+    assert filled.paper.copies == []
 
 
 async def test_of_two_changes_of_one_cell_both_are_kept(
@@ -294,20 +294,20 @@ async def test_of_two_changes_of_one_cell_both_are_kept(
     write(filled.file, ab("theirs"))
     await filled.mirror.save()
     assert sources(filled.paper.content) == on_disk(filled) == ["ours", "b"]
-    assert [sources(content) for content in filled.paper.aside] == [["theirs", "b"]]
+    assert [sources(content) for content in filled.paper.copies] == [["theirs", "b"]]
     assert "cell-a" in caplog.text
 
 
-async def test_a_version_that_cannot_be_kept_aside_is_not_written_over(
+async def test_a_version_that_cannot_be_kept_is_not_written_over(
     filled: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with filled.running():
 
-        def full(path: str, content: Any) -> str:
-            raise OSError(errno.ENOSPC, "No space left on device")
+        def full(path: str, content: Any, reason: str, text: str) -> str:
+            raise CopyFailed("kept", path, "No space left on device")
 
         with monkeypatch.context() as patch:
-            patch.setattr(filled.paper, "set_aside", full)
+            patch.setattr(filled.paper, "keep_copy", full)
             write(filled.file, ab("theirs"))
             filled.paper.edit(ab("ours"))
             with pytest.raises(SaveFailed):
@@ -316,7 +316,7 @@ async def test_a_version_that_cannot_be_kept_aside_is_not_written_over(
             assert on_disk(filled) == ["theirs", "b"]
         await until(lambda: not filled.mirror.dirty)
     assert on_disk(filled) == ["ours", "b"]
-    assert [sources(content) for content in filled.paper.aside] == [["theirs", "b"]]
+    assert [sources(content) for content in filled.paper.copies] == [["theirs", "b"]]
 
 
 async def test_results_of_live_cells_are_not_taken(filled: Desk) -> None:
@@ -335,7 +335,7 @@ async def test_cells_without_ids_are_merged_too(desk: Desk) -> None:
     await desk.mirror.save()
     assert sources(desk.paper.content) == ["theirs", "ours"]
     assert desk.paper.cell_ids() == ["cell-0", "cell-1"]
-    assert desk.paper.aside == []
+    assert desk.paper.copies == []
 
 
 async def test_edits_that_wait_since_another_life_are_merged(filled: Desk) -> None:
@@ -346,7 +346,7 @@ async def test_edits_that_wait_since_another_life_are_merged(filled: Desk) -> No
     write(filled.file, ab("theirs"))
     await filled.mirror.save()
     assert on_disk(filled) == ["theirs", "ours"]
-    assert filled.paper.aside == []
+    assert filled.paper.copies == []
 
 
 async def test_a_text_that_both_have_changed(tmp_path: Path) -> None:
@@ -357,7 +357,7 @@ async def test_a_text_that_both_have_changed(tmp_path: Path) -> None:
     desk.file.write_text("theirs")
     await desk.mirror.save()
     assert desk.paper.content == desk.file.read_text() == "ours"
-    assert desk.paper.aside == ["theirs"]
+    assert desk.paper.copies == ["theirs"]
 
 
 async def test_a_text_that_was_changed_elsewhere(tmp_path: Path) -> None:
@@ -431,7 +431,7 @@ async def test_a_file_that_became_rubbish_is_replaced_only_by_hand(filled: Desk,
         await filled.mirror.save(recreate=True)
         assert not filled.mirror.dirty
     assert on_disk(filled) == ["ours", "b"]
-    assert len(filled.paper.aside) == 1
+    assert len(filled.paper.copies) == 1
 
 
 async def test_what_cannot_be_taken_up_is_not_written_over(filled: Desk) -> None:

@@ -14,6 +14,7 @@ from ydoc_exec.documents import document_types
 from ydoc_exec.documents.deleted_files import DeletedFiles
 from ydoc_exec.documents.execution import Execution
 from ydoc_exec.documents.notebook_targets import NotebookTargets
+from ydoc_exec.documents.notices import NoticeEvent
 from ydoc_exec.documents.open_document import OpenDocument
 from ydoc_exec.documents.open_documents import OpenDocuments
 from ydoc_exec.documents.open_files import OpenFiles
@@ -21,6 +22,7 @@ from ydoc_exec.documents.ownership import Ownership
 from ydoc_exec.documents.presence_room import PresenceRoom
 from ydoc_exec.errors import UpdateLogError
 from ydoc_exec.files.contents import ContentsManager
+from ydoc_exec.files.recovery_copies import RecoveryCopies
 from ydoc_exec.ids import GLOBAL_AWARENESS, RoomId
 from ydoc_exec.kernel.kernel_link import open_context
 from ydoc_exec.kernel.kernel_runners import KernelManagers, KernelRunners
@@ -53,6 +55,7 @@ class Collaboration:
     book: RunBook
     settings: Settings
     files: OpenFiles
+    copies: RecoveryCopies
 
     @classmethod
     @asynccontextmanager
@@ -64,12 +67,14 @@ class Collaboration:
         file_ids: Callable[[], FileIds],
         take_over: Callable[[OpenFiles], AbstractContextManager[None]],
         url: Callable[[], str] = lambda: "",
+        emit: Callable[[NoticeEvent], None] = lambda event: None,
     ) -> AsyncIterator[Collaboration]:
         """Start everything; at the end of the block end the runs, save the documents and close the log.
 
         ``file_ids`` is asked when it is needed: the extension that provides it may be loaded after ours.
         ``take_over`` lets the contents manager know of the open files, from before the first is opened until after
-        the last is saved. ``url`` is where this server is, for those on other servers.
+        the last is saved. ``url`` is where this server is, for those on other servers. ``emit`` is told of all
+        that people are told; it must return at once and not raise.
         """
         book = RunBook(settings.runs_remembered)
         context = open_context()
@@ -97,8 +102,15 @@ class Collaboration:
                         writer,
                         settings,
                         targets,
+                        copies,
+                        emit,
                     )
 
+                copies = RecoveryCopies(
+                    settings.recovery_dir,
+                    per_document=settings.recovery_copies,
+                    total_bytes=settings.recovery_bytes,
+                )
                 documents = OpenDocuments(
                     tasks,
                     make,
@@ -122,6 +134,7 @@ class Collaboration:
                         book,
                         settings,
                         files,
+                        copies,
                     )
                 finally:
                     # Runs first, so that what they wrote is saved; then documents; the log last.

@@ -6,37 +6,38 @@ client, a run, a request), while it has changes that are not in its file, and fo
 
 from __future__ import annotations
 
-import json
 import logging
 from base64 import b64encode
 from collections.abc import Callable
-from datetime import datetime, timezone
-from pathlib import Path
 from secrets import randbits
 from typing import Any
 
 from anyio import Event, create_task_group, move_on_after
 from anyio.abc import TaskGroup
-from jupyter_ydoc import YNotebook
+from jupyter_ydoc import YNotebook, YUnicode
 from jupyter_ydoc.ybasedoc import YBaseDoc
-from pycrdt import Doc
+from pycrdt import Doc, Map, Text
 
 from ydoc_exec import sync
 from ydoc_exec.documents import document_types
 from ydoc_exec.documents.ancestry import read_base, write_base, write_lineage
 from ydoc_exec.documents.notebook_target import Place
 from ydoc_exec.documents.notebook_targets import NotebookTargets
+from ydoc_exec.documents.notices import Kind, NoticeEvent, Notices
 from ydoc_exec.documents.readable import replace_non_finite
 from ydoc_exec.documents.returning_tab import ReturningTab
 from ydoc_exec.documents.union import unite
-from ydoc_exec.errors import LineageChanged, LoadFailed, ProtocolError, SaveFailed, UpdateLogError
+from ydoc_exec.errors import CopyFailed, LineageChanged, LoadFailed, ProtocolError, SaveFailed, UpdateLogError
 from ydoc_exec.files.contents import ContentsManager
 from ydoc_exec.files.decision import Base, Decision, decide, fingerprint
 from ydoc_exec.files.file_mirror import FileContent, FileMirror
 from ydoc_exec.files.reconciliation import Reconciled, digests, reconcile
+from ydoc_exec.files.recovery_copies import Reason, RecoveryCopies
+from ydoc_exec.files.wipe import is_wipe, would_empty
 from ydoc_exec.ids import Lineage, RoomId
 from ydoc_exec.notebook.notebook import Notebook
 from ydoc_exec.origin import FromFile, FromLog, FromServer, Origin
+from ydoc_exec.room.deletions import deleted_units
 from ydoc_exec.room.room import Returned, Room, guarded
 from ydoc_exec.room.room_client import RoomClient
 from ydoc_exec.settings import Settings
@@ -54,6 +55,9 @@ AUTHOR_BITS = 28
 left of every value that was replaced contains such an id: four bytes of this, eight of pycrdt's own (53 bits).
 Yjs gives each tab one of 32 bits."""
 
+LEAST_DELETED = 8
+"""Who deletes fewer characters or cells than this at once has wiped nothing."""
+
 STATES_TRIED = 32
 """A server that is killed between saving and saying so in the log has made few updates in that time."""
 
@@ -70,6 +74,8 @@ class OpenDocument:
         writer: LogWriter,
         settings: Settings,
         targets: NotebookTargets,
+        copies: RecoveryCopies,
+        emit: Callable[[NoticeEvent], None],
     ) -> None:
         self.room_id = room_id
         self.closing = False
@@ -79,12 +85,20 @@ class OpenDocument:
         self._writer = writer
         self._settings = settings
         self._doc: Doc[Any] = Doc(client_id=randbits(AUTHOR_BITS))
-        self.room = Room(str(room_id), self._doc, backlog=settings.client_backlog, save=self._save_for)
+        self.room = Room(
+            str(room_id),
+            self._doc,
+            backlog=settings.client_backlog,
+            save=self._save_for,
+            before_update=self._before_update,
+        )
         self.document: YBaseDoc = document_types.wrap(room_id, self._doc, self.room.awareness)
         self.notebook = Notebook(self.document) if isinstance(self.document, YNotebook) else None
         self.mirror = FileMirror(
             contents, str(room_id), path_of, room_id.format, room_id.type, self, settings
         )
+        self.notices = Notices(room_id, self.room, self._path, emit)
+        self._copies = copies
         self.target = targets.get(room_id) if self.notebook is not None else None
         self._holds = 0
         self._holds_changed = Event()
@@ -229,8 +243,20 @@ class OpenDocument:
         self._holds_changed.set()  # nobody may have waited for more than this
 
     def save_failed(self, why: str | None) -> None:
-        if why is not None:
+        if why is None:
+            self.notices.clear("save-failed")
+        else:
             logger.warning("What is changed in %s is not in its file: %s", self.room_id, why)
+            self.notices.say("save-failed", f"Not saved: {why}. It is kept on the server, and tried again.")
+
+    def held_back(self, emptied: bool) -> None:
+        if emptied:
+            self.notices.say(
+                "emptied", "Nothing is left in this document. The file is kept as it is until you save."
+            )
+            self._holds_changed.set()  # it is not waited for
+        else:
+            self.notices.clear("emptied")
 
     def is_at(self, path: str) -> None:
         self._say({"path": path})
@@ -246,14 +272,11 @@ class OpenDocument:
         self.may_autosave()  # the wishes of those who change it now
         self._say({"dirty": True})
 
-    def set_aside(self, path: str, content: Any) -> str:
-        folder = self._settings.aside_dir
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S.%f")
-        target = folder / f"{stamp}-{Path(path).name}"
-        text = content if isinstance(content, str) else json.dumps(content, indent=1, ensure_ascii=False)
-        target.write_text(text, encoding="utf-8")
-        return str(target)
+    def keep_copy(self, path: str, content: Any, reason: Reason, text: str, user: str = "") -> str:
+        copy = self._copies.keep_now(self.room_id, path, reason, content, user)
+        kind: Kind = "conflict" if reason == "file-replaced" else reason
+        self.notices.say(kind, text, copy.id)
+        return copy.id
 
     # Private: loading
 
@@ -310,8 +333,10 @@ class OpenDocument:
                 view.get()
             snapshot = scratch.get_update()
         except Exception as error:
-            where = self._set_history_aside(path, history)
-            logger.error("%s is loaded from its file: %s. The history is in %s", path, error, where)
+            where = self._keep_history(path, history)
+            logger.error(
+                "%s is loaded from its file: %s. The history is recovery copy %s", path, error, where
+            )
             return None
         with self.room.writing(FromLog()):
             self._doc.apply_update(snapshot)
@@ -325,6 +350,9 @@ class OpenDocument:
             return False, Base(document, document)
         # Without a common base nobody can say which of them is the newer one.
         decision = Decision.MERGE if base is None else decide(file.fingerprint, document, base)
+        if decision is Decision.SAVE and would_empty(file.content, self.read()):
+            # It was not saved because nothing was left, and nobody has asked for that.
+            decision = Decision.RELOAD
         match decision:
             case Decision.RELOAD:
                 self.take_up(file.path, file.content)
@@ -350,12 +378,18 @@ class OpenDocument:
         result = reconcile(read_base(self._doc), own, theirs)
         different = tuple(dict.fromkeys(result.conflicts + result.results))
         if different:
-            where = self._set_aside_or_fail(file.path, file.path, file.content)
+            names = ", ".join(different) or "all of it"
+            where = self._keep_copy_or_fail(
+                file.path,
+                file.content,
+                "conflict",
+                f"Another program changed the file while it was not open, and so did you ({names}). Its version is a copy.",
+            )
             logger.warning(
                 "%s was changed by another program while this server was not looking, and here too (%s). "
-                "What was open here was kept; the file's version is in %s",
+                "What was open here was kept; the file's version is recovery copy %s",
                 file.path,
-                ", ".join(different) or "all of it",
+                names,
                 where,
             )
         if result.content != own:
@@ -377,15 +411,20 @@ class OpenDocument:
                 logger.debug("A state of %s cannot be read: %r", self.room_id, error)
         return False
 
-    def _set_history_aside(self, path: str, history: History) -> str:
+    def _keep_history(self, path: str, history: History) -> str:
         updates = [b64encode(update).decode() for update in history.updates]
-        return self._set_aside_or_fail(path, f"{path}.updates.json", updates)
+        return self._keep_copy_or_fail(
+            path,
+            updates,
+            "unreadable",
+            "The history of this document could not be read, so it was loaded from its file. The history is a copy.",
+        )
 
-    def _set_aside_or_fail(self, path: str, name: str, content: Any) -> str:
+    def _keep_copy_or_fail(self, path: str, content: Any, reason: Reason, text: str) -> str:
         try:
-            return self.set_aside(name, content)
-        except OSError as error:
-            raise LoadFailed(path, f"a version of it could not be kept aside ({error})") from error
+            return self.keep_copy(path, content, reason, text)
+        except CopyFailed as error:
+            raise LoadFailed(path, f"a version of it could not be kept ({error.why})") from error
 
     def _cells_with_ids(self) -> list[dict[str, Any]]:
         names, cells = self.cell_ids(), self.read()["cells"]
@@ -412,7 +451,10 @@ class OpenDocument:
         known_hash = self.document.ystate.get("hash")
         newer = known_hash is not None and tab.view.ystate.get("hash") == known_hash
         result = reconcile(tab.base, own, seen, live, take_results=newer)
-        self._keep_conflict(result, seen)
+        if is_wipe(own, result.content):
+            # Who was away can add, and does not take everything away from all others.
+            result = Reconciled(own, ())
+        self._keep_conflict(client, result, seen)
         kept = self._unite(tab, result.content, keep_theirs=alone)
         if alone and tab.lineage:
             # What that tab has is as it was, and so it is in others that come back like it.
@@ -420,7 +462,7 @@ class OpenDocument:
             with self.room.writing(FromServer()):
                 write_lineage(self._doc, self.lineage)
         self.record_anew()
-        return _Settling(self, tab, kept)
+        return _Settling(self, client, tab, kept)
 
     def _unite(self, tab: ReturningTab, content: Any, *, keep_theirs: bool) -> frozenset[str]:
         """Done on a copy, which can be thrown away when it fails half-way."""
@@ -439,7 +481,7 @@ class OpenDocument:
             self._doc.apply_update(update)
         return kept
 
-    def _settle(self, tab: ReturningTab, kept: frozenset[str]) -> None:
+    def _settle(self, client: RoomClient, tab: ReturningTab, kept: frozenset[str]) -> None:
         """Take what the client still wrote into its old cells, which nobody sees any more."""
         before, after = tab.look()
         if before == after:
@@ -451,27 +493,78 @@ class OpenDocument:
             after = {**after, "cells": cells}
         own = self._content()
         result = reconcile(digests(before), own, after, self.live_cells())
-        self._keep_conflict(result, after)
+        self._keep_conflict(client, result, after)
         if result.content != own:
             with self.room.writing(FromServer()):
                 document_types.become(self.document, result.content)
 
-    def _keep_conflict(self, result: Reconciled, theirs: Any) -> None:
+    def _keep_conflict(self, client: RoomClient, result: Reconciled, theirs: Any) -> None:
         if result.conflicts:
-            path = self.document.path or self.room_id.file_id
-            where = self._set_aside_or_fail(path, path, theirs)
+            path, names = self._path(), ", ".join(result.conflicts) or "all of it"
+            where = self.keep_copy(
+                path,
+                theirs,
+                "conflict",
+                f"A tab that was away had changed what was changed here too ({names}). Its version is a copy.",
+                client.name,
+            )
             logger.warning(
                 "%s was changed here and in a tab that was away (%s). What is open was kept; the tab's version is "
-                "in %s",
+                "recovery copy %s",
                 path,
-                ", ".join(result.conflicts) or "all of it",
+                names,
                 where,
             )
+
+    def _path(self) -> str:
+        return self.document.path or self.room_id.file_id
 
     def _content(self) -> Any:
         """The content, with an id in every cell."""
         with self.room.writing(FromServer()):
             return document_types.content_of(self.document)
+
+    # Private: wipes
+
+    def _before_update(self, client: RoomClient, update: bytes) -> None:
+        """Keep what is there if the update wipes most of it.
+
+        Raises ``CopyFailed`` or ``ProtocolError``; then the update must not be applied.
+        """
+        deleted = deleted_units(update)
+        if deleted < max(LEAST_DELETED, self._units() // 2):
+            return
+        copy: Doc[Any] = Doc()
+        copy.apply_update(self._doc.get_update())
+        view = document_types.wrap(self.room_id, copy)
+        before = _read(view)
+        if before is None:
+            return  # there is nothing that anybody could be given back
+        with guarded("an update could not be applied"):
+            copy.apply_update(update)
+        after = _read(view)
+        if not is_wipe(before, after):
+            return
+        where = self.keep_copy(
+            self._path(),
+            before,
+            "wiped",
+            "Most of this document was deleted at once. What was there before is a copy.",
+            client.name,
+        )
+        logger.warning(
+            "%s has wiped most of %s; what was there is recovery copy %s", client.name, self._path(), where
+        )
+
+    def _units(self) -> int:
+        """How much text there is at least, in the units of ``deleted_units``.
+
+        A shared text says its length in bytes of UTF-8, of which a unit has three at most.
+        """
+        if not isinstance(self.document, YNotebook):
+            return len(self._doc.get("source", type=Text)) // 3 if isinstance(self.document, YUnicode) else 0
+        sources = (cell.get("source") for cell in self.document.ycells if isinstance(cell, Map))
+        return sum(len(source) for source in sources if isinstance(source, Text)) // 3
 
     # Private: sinks, called from inside transactions: they only take notes
 
@@ -569,7 +662,7 @@ class OpenDocument:
                     await self._holds_changed.wait()
                 if not waiting.cancelled_caught or self._holds:
                     continue
-                if self.mirror.dirty and not self.mirror.missing and self.may_autosave():
+                if self.mirror.dirty and self.mirror.saves_unasked and self.may_autosave():
                     # A save that fails is tried again; until then only the log has the rest. Its success
                     # is among the changes; that the file was deleted is not.
                     with move_on_after(self._settings.poll_interval):
@@ -600,8 +693,11 @@ class OpenDocument:
 class _Settling:
     """A client that was taken in, and may not know it yet."""
 
-    def __init__(self, document: OpenDocument, tab: ReturningTab, kept: frozenset[str]) -> None:
+    def __init__(
+        self, document: OpenDocument, client: RoomClient, tab: ReturningTab, kept: frozenset[str]
+    ) -> None:
         self._document = document
+        self._client = client
         self._tab = tab
         self._kept = kept
 
@@ -609,4 +705,13 @@ class _Settling:
         self._tab.note(update)
 
     def settle(self) -> None:
-        self._document._settle(self._tab, self._kept)
+        self._document._settle(self._client, self._tab, self._kept)
+
+
+def _read(view: YBaseDoc) -> Any:
+    """The content, or None for what cannot be read, which any client can write."""
+    try:
+        with guarded("it cannot be read"):
+            return view.get()
+    except ProtocolError:
+        return None

@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 from anyio import Event, Lock, create_task_group, current_time, move_on_after, sleep, to_thread
 
-from ydoc_exec.errors import DocumentNotFound, LoadFailed, SaveFailed
+from ydoc_exec.errors import CopyFailed, DocumentNotFound, LoadFailed, SaveFailed
 from ydoc_exec.files.cell_ids import identify
 from ydoc_exec.files.contents import (
     ContentsManager,
@@ -31,6 +31,8 @@ from ydoc_exec.files.contents import (
 from ydoc_exec.files.decision import Base, Decision, Fingerprint, decide, fingerprint
 from ydoc_exec.files.merge import merge
 from ydoc_exec.files.own_save import OwnSave
+from ydoc_exec.files.recovery_copies import Reason
+from ydoc_exec.files.wipe import would_empty
 from ydoc_exec.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -113,8 +115,15 @@ class MirroredDocument(Protocol):
         """The document has changes that its file has not. Called at the first one, and when a save left some."""
         ...
 
-    def set_aside(self, path: str, content: Any) -> str:
-        """Keep a version that would be lost otherwise; where it is now. Raises ``OSError``."""
+    def keep_copy(self, path: str, content: Any, reason: Reason, text: str) -> str:
+        """Keep a version that would be lost otherwise, and tell people ``text``; the copy's id.
+
+        Raises ``CopyFailed``.
+        """
+        ...
+
+    def held_back(self, emptied: bool) -> None:
+        """Whether the document is not saved because nothing is left in it: nobody does that unasked."""
         ...
 
 
@@ -175,6 +184,7 @@ class FileMirror:
         self._changed = Event()
         self._hurry = Event()
         self._missing = False
+        self._held_back = False
         self._trust: list[bool] = []
         self._dirtied = Event()
         self._last_save = -math.inf
@@ -195,6 +205,11 @@ class FileMirror:
     def missing(self) -> bool:
         """Whether the file was deleted: it comes back only when somebody saves it."""
         return self._missing
+
+    @property
+    def saves_unasked(self) -> bool:
+        """Whether what is changed will be saved: the file is there, and the document is not emptied."""
+        return not self._missing and not self._held_back
 
     async def load(self) -> FileContent:
         """Read the file. Raises ``DocumentNotFound`` or ``LoadFailed``; nothing is changed by it."""
@@ -382,6 +397,9 @@ class FileMirror:
         edits = self._edits
         content = self._read(path)
         identified = self._identified(content)
+        self._say_held_back(not recreate and would_empty(self._base_content, identified))
+        if self._held_back:
+            return None
         document = await _in_thread(fingerprint, content)
         # Trust alone is worth a save, as the contents manager signs what it saves and nothing else does.
         trust_changed = self._type == "notebook" and _trusted(content) != self._trust
@@ -429,6 +447,11 @@ class FileMirror:
         except Exception as error:
             raise SaveFailed(path, _reason(error)) from error
         return model
+
+    def _say_held_back(self, emptied: bool) -> None:
+        if emptied != self._held_back:
+            self._held_back = emptied
+            self._document.held_back(emptied)
 
     def _say_failing(self, why: str | None) -> None:
         if why != self._failing:
@@ -492,12 +515,19 @@ class FileMirror:
         for format in ("text", "base64"):
             try:
                 model = await settled(self._contents.get(path, content=True, type="file", format=format))
-                where = self._document.set_aside(path, model["content"])
+                where = self._document.keep_copy(
+                    path,
+                    model["content"],
+                    "file-replaced",
+                    "The file could not be read and was replaced by what is open. What was in it is a copy.",
+                )
             except Exception as error:
                 if format == "base64":
                     raise SaveFailed(path, _reason(error)) from error
             else:
-                logger.warning("%s is replaced by what is open here (%s); it is in %s", path, why, where)
+                logger.warning(
+                    "%s is replaced by what is open here (%s); it is recovery copy %s", path, why, where
+                )
                 return
 
     # Private: what other programs do
@@ -632,13 +662,18 @@ class FileMirror:
 
     def _warn(self, file: FileContent, what: tuple[str, ...]) -> None:
         try:
-            where = self._document.set_aside(file.path, file.content)
-        except OSError as error:
+            where = self._document.keep_copy(
+                file.path,
+                file.content,
+                "conflict",
+                f"Another program has changed the file at the same time ({', '.join(what)}). Its version is a copy.",
+            )
+        except CopyFailed as error:
             # Then it stays where it is, and what is open here is not saved over it.
-            raise LoadFailed(file.path, f"its version could not be kept aside ({error})") from error
+            raise LoadFailed(file.path, f"its version could not be kept ({error.why})") from error
         logger.warning(
             "%s was changed by another program and here at once (%s). What is open was kept; "
-            "the other version is in %s",
+            "the other version is recovery copy %s",
             file.path,
             ", ".join(what),
             where,

@@ -66,6 +66,8 @@ class Room:
         backlog: see ``Settings.client_backlog``.
         save: what a client's wish to save does; it returns when the file has the document's state of the
             moment it was called, and raises when that is impossible. None: there is no file.
+        before_update: called with every update of a client before it is applied. It may write, and may raise a
+            ``YdocExecError`` to refuse the update and its sender.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Room:
         *,
         backlog: int,
         save: Callable[[RoomClient, int], None] | None = None,
+        before_update: Callable[[RoomClient, bytes], None] = lambda client, update: None,
     ) -> None:
         self.name = name
         self.doc = doc
@@ -82,6 +85,7 @@ class Room:
         self._arriving: set[RoomClient] = set()
         self._backlog = backlog
         self._save = save
+        self._before_update = before_update
         # It is never ready, so it does not observe the document: see ``room_client.py``.
         self._yroom = YRoom(ready=False, ydoc=doc, log=logger)
         self._returned: dict[RoomClient, Returned] = {}
@@ -239,6 +243,7 @@ class Room:
     def _apply(self, client: RoomClient, update: bytes) -> None:
         if not client.may_write or update == EMPTY_UPDATE:
             return
+        self._before_update(client, update)
         if client in self._returned:
             self._returned[client].note(update)
         with guarded("an update could not be applied"), self.writing(FromClient(client.number)):
