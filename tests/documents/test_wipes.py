@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from jupyter_ydoc import YUnicode
 
-from tests.documents.conftest import ROOM, TEXT, Life, Site, Tab, ab, cell, notebook, sources
+from tests.documents.conftest import ROOM, TEXT, Life, Site, Tab, ab, sources
 from tests.documents.test_returning_tabs import come_back, forget, meet, retype
+from tests.notebooks import cell, notebook
 from tests.room.conftest import Peer
 from tests.room.waiting import until
 from ydoc_exec.documents.open_document import OpenDocument

@@ -274,8 +274,8 @@ class OpenDocument:
 
     def keep_copy(self, path: str, content: Any, reason: Reason, text: str, user: str = "") -> str:
         copy = self._copies.keep_now(self.room_id, path, reason, content, user)
-        kind: Kind = "conflict" if reason == "file-replaced" else reason
-        self.notices.say(kind, text, copy.id)
+        kinds: dict[Reason, Kind] = {"wiped": "wiped", "unreadable": "unreadable"}
+        self.notices.say(kinds.get(reason, "conflict"), text, copy.id)
         return copy.id
 
     # Private: loading
