@@ -296,3 +296,23 @@ async def test_text_is_not_doubled(site: Site) -> None:
         await until(lambda: document.read() == "zero\none\ntwo 📊\n")
         await until(lambda: YUnicode(tab.doc).get() == "zero\none\ntwo 📊\n")
         await until(lambda: site.file.read_text() == "zero\none\ntwo 📊\n")
+
+
+async def test_a_tab_in_which_everything_was_replaced(site: Site) -> None:
+    """It takes nothing away, but what was written there is not lost either."""
+    long = notebook(*(cell(f"cell-{number}", f"value_{number} = compute({number})") for number in range(6)))
+    site.write(long)
+    async with site.serving() as life:
+        away = await meet(life, retype(0, "edited = True"))
+    forget(site)
+
+    def replace(tab: Tab) -> None:
+        tab.notebook.ycells.clear()
+        tab.notebook.append_cell(cell("new", "print('all new')"))
+
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        tab = away.again(replace)
+        await come_back(tab, document, away.lineage)
+        expected = ["edited = True", *(one["source"] for one in long["cells"][1:]), "print('all new')"]
+        await until(lambda: sorted(sources(document)) == sorted(expected))
+        await everywhere(site, document, tab, sources(document))

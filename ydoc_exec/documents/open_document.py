@@ -453,7 +453,7 @@ class OpenDocument:
         result = reconcile(tab.base, own, seen, live, take_results=newer)
         if is_wipe(own, result.content):
             # Who was away can add, and does not take everything away from all others.
-            result = Reconciled(own, ())
+            result = reconcile({}, own, seen, live)
         self._keep_conflict(client, result, seen)
         kept = self._unite(tab, result.content, keep_theirs=alone)
         if alone and tab.lineage:
