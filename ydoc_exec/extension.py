@@ -13,6 +13,7 @@ from jupyter_server_fileid.manager import LocalFileIdManager
 from traitlets import Bool, Float, Integer, Unicode
 
 from ydoc_exec.documents.collaboration import Collaboration
+from ydoc_exec.documents.notices import NoticeEvent
 from ydoc_exec.handlers.base import NotServing
 from ydoc_exec.handlers.contents_manager import taken_over
 from ydoc_exec.handlers.execute_handler import ExecuteHandler, RequestHandler
@@ -25,6 +26,9 @@ from ydoc_exec.ids import KernelId
 from ydoc_exec.settings import Settings
 
 CONTENTS_ACTIONS = "https://events.jupyter.org/jupyter_server/contents_service/v1"
+NOTICES = "https://schema.jupyter.org/ydoc_exec/notice/v1"
+NOTICES_SCHEMA = Path(__file__).parent / "event_schemas" / "notice-v1.yaml"
+
 KERNEL_ACTIONS = "https://events.jupyter.org/jupyter_server/kernel_actions/v1"
 
 DEFAULTS = Settings()
@@ -155,12 +159,14 @@ class YdocExec(ExtensionApp):
         super().initialize()  # type: ignore[no-untyped-call]
 
     def initialize_settings(self) -> None:
-        """Tell the front ends that cells are executed here (``jupyter-docprovider``, ``executor.ts``)."""
+        """Tell the front ends that cells are executed here (``jupyter-docprovider``, ``executor.ts``), and the server
+        of our event."""
         page_config = self._server.web_app.settings.setdefault("page_config_data", {})
         page_config["serverSideExecution"] = True
         page_config.setdefault("disableRTC", False)
         name = "kernel_websocket_connection_class"
         self.settings[name] = ready_while_busy(self._server.web_app.settings[name])
+        self._server.event_logger.register_event_schema(NOTICES_SCHEMA)
 
     def initialize_handlers(self) -> None:
         """The routes of the HTTP and websocket surface."""
@@ -221,6 +227,7 @@ class YdocExec(ExtensionApp):
                     keep_inodes=lambda: isinstance(settings.get("file_id_manager"), LocalFileIdManager),
                 ),
                 lambda: self._server.connection_url,
+                self._emit,
             ) as collaboration:
                 started.set_result(collaboration)
                 await self._stopping.wait()
@@ -238,6 +245,9 @@ class YdocExec(ExtensionApp):
 
     async def _wait_for_collaboration(self) -> Collaboration:
         return await asyncio.shield(self._started_future())
+
+    def _emit(self, event: NoticeEvent) -> None:
+        self._server.event_logger.emit(schema_id=NOTICES, data=event.record())
 
     async def _on_kernel_action(self, logger: Any, schema_id: str, data: dict[str, Any]) -> None:
         """Kernels are shut down and restarted by REST, by other extensions and by the restarter alike.

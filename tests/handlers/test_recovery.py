@@ -11,8 +11,9 @@ from urllib.parse import quote
 import httpx
 import psutil
 import pytest
-from anyio import to_thread
+from anyio import fail_after, to_thread
 from pycrdt import Map
+from websockets.asyncio.client import connect
 
 from tests.conftest import Servers, make_servers
 from tests.handlers.test_rights import denying
@@ -296,18 +297,32 @@ async def test_rights(servers: Servers, tmp_path: Path, action: str) -> None:
 async def test_a_notice_about_a_copy_is_over_when_it_is_restored(shelf: Shelf) -> None:
     text = "\n".join(f"value_{n} = compute({n})" for n in range(30))
     shelf.server.write_notebook("notice.ipynb", text, text.replace("value", "other"))
-    async with RoomClient(shelf.server, "notice.ipynb") as client:
+    events = f"{shelf.server.ws_url}/api/events/subscribe?token={shelf.server.token}"
+    async with connect(events) as socket, RoomClient(shelf.server, "notice.ipynb") as client:
 
         def notices() -> list[dict[str, Any]]:
             said = client.doc.get("execution", type=Map).to_py() or {}
             return list(said.get("notices", {}).values())
 
+        async def event(action: str) -> dict[str, Any]:
+            with fail_after(10):
+                async for message in socket:
+                    found: dict[str, Any] = json.loads(message)
+                    if found["schema_id"].endswith("/ydoc_exec/notice/v1") and found["kind"] == "wiped":
+                        assert found["action"] == action
+                        return found
+            raise AssertionError("the server has ended the connection")
+
         with client.doc.transaction():
             client.ycells.clear()
         [wiped] = await client.wait(lambda: [one for one in notices() if one["kind"] == "wiped"] or None)
+        said = await event("said")
+        assert (said["path"], said["copy"], said["text"]) == ("notice.ipynb", wiped["copy"], wiped["text"])
+        assert said["document_id"] == client.document_id
         assert json.dumps(shelf.content("notice.ipynb", wiped["copy"])).count("compute") == 60
         answer = await client.request("POST", f"{ROOT}notice.ipynb", {"copy": wiped["copy"]})
         assert answer.status_code == 200, answer.text
         await client.wait(lambda: notices() == [])
         assert client.source(0) == text
+        assert (await event("cleared"))["notice_id"] == said["notice_id"]
     await eventually(lambda: shelf.sources("notice.ipynb")[0] == text)
