@@ -300,7 +300,9 @@ async def test_text_is_not_doubled(site: Site) -> None:
 
 async def test_a_tab_in_which_everything_was_replaced(site: Site) -> None:
     """It takes nothing away, but what was written there is not lost either."""
-    long = notebook(*(cell(f"cell-{number}", f"value_{number} = compute({number})") for number in range(6)))
+    long = notebook(
+        *(cell(f"cell-{number}", f"value_{number} = compute_something({number})") for number in range(20))
+    )
     site.write(long)
     async with site.serving() as life:
         away = await meet(life, retype(0, "edited = True"))
