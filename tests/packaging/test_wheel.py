@@ -91,10 +91,12 @@ def test_turns_the_extension_on_and_its_predecessor_off(contents: dict[str, byte
     }
 
 
-def test_holds_the_types_and_no_tests(contents: dict[str, bytes]) -> None:
+def test_holds_the_types_the_schemas_and_no_tests(contents: dict[str, bytes]) -> None:
     assert "ydoc_exec/py.typed" in contents
     modules = {path.relative_to(CHECKOUT).as_posix() for path in (CHECKOUT / "ydoc_exec").rglob("*.py")}
-    assert modules <= set(contents)
+    schemas = {path.relative_to(CHECKOUT).as_posix() for path in (CHECKOUT / "ydoc_exec").rglob("*.yaml")}
+    assert schemas
+    assert modules | schemas <= set(contents)
     assert not [name for name in contents if name.startswith("tests/") or "node_modules" in name]
 
 
