@@ -14,6 +14,7 @@ from ydoc_exec.documents import document_types
 from ydoc_exec.documents.ancestry import read_base, read_lineage
 from ydoc_exec.files.reconciliation import Digests
 from ydoc_exec.ids import Lineage, RoomId
+from ydoc_exec.room.deletions import deleted_units
 from ydoc_exec.room.room import guarded
 
 
@@ -25,6 +26,7 @@ class ReturningTab:
 
     def __init__(self, room: RoomId, state: bytes) -> None:
         self._doc: Doc[Any] = Doc()
+        deleted_units(state)  # refuses what would end the process
         with guarded("a client's document cannot be read"):
             self._doc.apply_update(state)
             self.view: YBaseDoc = document_types.wrap(room, self._doc)
