@@ -49,8 +49,10 @@ class ScriptedLog:
         self.error: Exception | None = None
         self.gate: Event | None = None
         self.entered = Event()
+        self.unreadable: Exception | None = None
         self.failed = 0
         self.asked = 0
+        self.reads = 0
 
     async def _do(self, call: object) -> None:
         self.entered.set()
@@ -74,6 +76,9 @@ class ScriptedLog:
         await self.memory.__aexit__(exc_type, exc_value, traceback)
 
     async def read(self, room: RoomId) -> History | None:
+        self.reads += 1
+        if self.unreadable is not None:
+            raise self.unreadable
         return await self.memory.read(room)
 
     async def lineage(self, room: RoomId) -> Lineage | None:
@@ -540,18 +545,21 @@ async def test_a_history_that_could_not_be_read_is_left_alone() -> None:
 
 
 async def test_a_log_that_is_asked_whether_it_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing waits to be written."""
+    """Nothing waits to be written, and what can be asked besides the history says nothing of it."""
     monkeypatch.setattr(log_writer, "_FIRST_RETRY", 0.001)
     async with ScriptedLog() as log, running(log, 0.0) as (writer, degraded):
-        log.error = FULL
+        log.unreadable = FULL
         writer.leave_alone(A, FULL)
         assert await degraded.next() is FULL
         with fail_after(30):
-            while log.asked < 3:
+            while log.reads < 3:
                 await checkpoint()
         assert degraded.said == [FULL]
-        log.error = None
+        log.unreadable = None
         assert await degraded.next() is None
+        writer.begin(A, L, b"s", None)
+        await writer.flush()
+        assert log.reads == 4
 
 
 async def test_a_log_that_raises_what_it_must_not(

@@ -89,6 +89,8 @@ class LogWriter:
         self._total_bytes = 0
         self._largest_bytes = 0
         self._forgotten: set[RoomId] = set()
+        # Those among the broken whose history could not be read.
+        self._unread: set[RoomId] = set()
         self._flushes: list[_Flush] = []
         self._unsaid: UpdateLogError | None = None
         self._degraded = False
@@ -115,6 +117,7 @@ class LogWriter:
     def begin(self, room: RoomId, lineage: Lineage, snapshot: bytes, base: str | None) -> None:
         """Replace the room's history by one that starts with ``snapshot``. A broken room is whole again."""
         self.broken.discard(room)
+        self._unread.discard(room)
         self._forgotten.discard(room)
         self._add(_Begin(room, lineage, snapshot, base), instead_of=lambda step: step.room == room)
 
@@ -150,6 +153,7 @@ class LogWriter:
     def forget(self, room: RoomId) -> None:
         """Remove the room's history. What is put later is ignored, until ``begin``."""
         self.broken.discard(room)
+        self._unread.discard(room)
         self._forgotten.add(room)
         self._add(_Forget(room), instead_of=lambda step: step.room == room)
 
@@ -160,6 +164,7 @@ class LogWriter:
         belongs to it. The room counts as broken, so ``on_degraded`` is called, with ``None`` when the log can be read.
         """
         self.broken.add(room)
+        self._unread.add(room)
         self._unsaid = error
         if self._work is not None:
             self._work.set()
@@ -333,6 +338,8 @@ class LogWriter:
             self._say(None)
 
     async def _ask(self) -> None:
+        for room in list(self._unread)[:1]:
+            await self._log.read(room)
         for room in list(self.broken)[:1]:
             await self._log.lineage(room)
 
