@@ -14,21 +14,22 @@ from anyio import Event, create_task_group
 from anyio.abc import TaskGroup
 from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
 from jupyter_ydoc import YNotebook
-
 from tests.notebooks import cell, notebook
 from tests.room.conftest import Peer
 from tests.room.waiting import until
-from ydoc_exec.documents import document_types
 from ydoc_exec.documents.notebook_targets import NotebookTargets
 from ydoc_exec.documents.notices import NoticeEvent
-from ydoc_exec.documents.open_document import OpenDocument
-from ydoc_exec.documents.open_documents import OpenDocuments
+from ydoc_exec.errors import UpdateLogError
 from ydoc_exec.files.recovery_copies import RecoveryCopies
 from ydoc_exec.ids import RoomId
 from ydoc_exec.settings import Settings
 from ydoc_exec.store.log_writer import LogWriter
 from ydoc_exec.store.memory_update_log import MemoryUpdateLog
 from ydoc_exec.store.update_log import UpdateLog
+
+from ydoc_exec.documents import document_types
+from ydoc_exec.documents.open_document import OpenDocument
+from ydoc_exec.documents.open_documents import OpenDocuments
 
 ROOM = RoomId("json", "notebook", "a.ipynb")
 TEXT = RoomId("text", "file", "a.ipynb")
@@ -71,7 +72,7 @@ class Life:
 
     def __init__(self, site: Site, tasks: TaskGroup) -> None:
         self.site = site
-        self.writer = LogWriter(site.log, 0.005, lambda error: None)
+        self.writer = LogWriter(site.log, 0.005, self._say_degraded)
         self.documents = OpenDocuments(tasks, self._make)
         self.targets = NotebookTargets(tasks, self.documents.open)
         self.events: list[NoticeEvent] = []
@@ -89,6 +90,10 @@ class Life:
             RecoveryCopies(self.site.settings.recovery_dir, per_document=100, total_bytes=2**30),
             self.events.append,
         )
+
+    def _say_degraded(self, error: UpdateLogError | None) -> None:
+        if error is None:
+            self.documents.log_is_back(self.writer.broken)
 
     async def closed(self, room: RoomId = ROOM) -> None:
         await until(lambda: room not in {document.room_id for document in self.documents.all()})

@@ -17,17 +17,21 @@ from anyio.abc import TaskGroup
 from jupyter_ydoc import YNotebook, YUnicode
 from jupyter_ydoc.ybasedoc import YBaseDoc
 from pycrdt import Doc, Map, Text
-
-from ydoc_exec import sync
-from ydoc_exec.documents import document_types
 from ydoc_exec.documents.ancestry import read_base, write_base, write_lineage
 from ydoc_exec.documents.notebook_target import Place
 from ydoc_exec.documents.notebook_targets import NotebookTargets
 from ydoc_exec.documents.notices import Kind, NoticeEvent, Notices
 from ydoc_exec.documents.readable import replace_non_finite
 from ydoc_exec.documents.returning_tab import ReturningTab
-from ydoc_exec.documents.union import unite
-from ydoc_exec.errors import CopyFailed, LineageChanged, LoadFailed, ProtocolError, SaveFailed, UpdateLogError
+from ydoc_exec.errors import (
+    CopyFailed,
+    LineageChanged,
+    LoadFailed,
+    ProtocolError,
+    SaveFailed,
+    UpdateLogError,
+    YdocExecError,
+)
 from ydoc_exec.files.contents import ContentsManager
 from ydoc_exec.files.decision import Base, Decision, decide, fingerprint
 from ydoc_exec.files.file_mirror import FileContent, FileMirror
@@ -45,6 +49,10 @@ from ydoc_exec.store.compaction import LogGrowth
 from ydoc_exec.store.log_writer import LogWriter
 from ydoc_exec.store.update_log import History, UpdateLog
 
+from ydoc_exec import sync
+from ydoc_exec.documents import document_types
+from ydoc_exec.documents.union import take_up, unite
+
 logger = logging.getLogger(__name__)
 
 LAST_SAVE_SECONDS = 10.0
@@ -57,6 +65,8 @@ Yjs gives each tab one of 32 bits."""
 
 LEAST_DELETED = 8
 """Who deletes fewer characters or cells than this at once has wiped nothing."""
+
+AWAY = "a tab that was away"
 
 STATES_TRIED = 32
 """A server that is killed between saving and saying so in the log has made few updates in that time."""
@@ -106,6 +116,7 @@ class OpenDocument:
         self._tasks: TaskGroup | None = None
         self._behind = False
         self._growth = LogGrowth()
+        self._unread = False
 
     # Life
 
@@ -182,8 +193,17 @@ class OpenDocument:
         self.hold()
         self._tasks.start_soon(self._serve, client, session)
 
+    def log_is_back(self) -> None:
+        """Record again, as the log works again and has not what was done meanwhile."""
+        if not self._unread:
+            self.record_anew()
+        elif self._tasks is not None and not self.closing:
+            self._tasks.start_soon(self._read_late)
+
     def record_anew(self) -> None:
         """Start recording from what the document is now: when it was loaded, or the log has lost it."""
+        if self._unread:
+            return  # nothing may take the place of what nobody has read
         base = self.mirror.base
         snapshot = self._doc.get_update()
         self._growth.restart(len(snapshot))
@@ -317,10 +337,21 @@ class OpenDocument:
             await self._writer.flush(self.room_id)
             history = await self._log.read(self.room_id)
         except UpdateLogError as error:
-            logger.error("%s", error)
+            # The writer says it, once for all documents.
+            self._unread = True
+            self._writer.leave_alone(self.room_id, error)
             return None
         if history is None:
             return None
+        state = self._replayed(path, history)
+        if state is None:
+            return None
+        with self.room.writing(FromLog()):
+            self._doc.apply_update(state)
+        return history
+
+    def _replayed(self, path: str, history: History) -> bytes | None:
+        """The history as one update; None if it is no document, and then it is kept. Raises ``LoadFailed``."""
         try:
             # Tried on a document that can be thrown away.
             scratch: Doc[Any] = Doc()
@@ -331,16 +362,51 @@ class OpenDocument:
                 if isinstance(view, YNotebook):
                     replace_non_finite(view)
                 view.get()
-            snapshot = scratch.get_update()
+            return scratch.get_update()
         except Exception as error:
             where = self._keep_history(path, history)
             logger.error(
                 "%s is loaded from its file: %s. The history is recovery copy %s", path, error, where
             )
             return None
-        with self.room.writing(FromLog()):
-            self._doc.apply_update(snapshot)
-        return history
+
+    async def _read_late(self) -> None:
+        """Read the history that could not be read when the document was loaded, and bring both together."""
+        try:
+            await self._writer.flush(self.room_id)
+            history = await self._log.read(self.room_id)
+        except UpdateLogError as error:
+            self._writer.leave_alone(self.room_id, error)
+            return
+        if self.closing or not self._unread:
+            return  # what the log has is looked at when the document is opened again
+        try:
+            if history is not None:
+                self._take_up_history(history)
+        except YdocExecError as error:
+            logger.error("What the update log has of %s is left there: %s", self.room_id, error)
+            return
+        except Exception:
+            # A mistake of ours; the document goes on, and the log keeps what it has.
+            logger.exception("What the update log has of %s is left there", self.room_id)
+            return
+        self._unread = False
+        self.record_anew()
+
+    def _take_up_history(self, history: History) -> None:
+        state = self._replayed(self._path(), history)
+        if state is None:
+            return
+        if history.lineage == self.lineage:
+            with self.room.writing(FromLog()):
+                take_up(self.document, state)
+                if self.notebook is not None and not self.live_cells():
+                    self.notebook.reset_live()
+        else:
+            self._bring_in(
+                ReturningTab(self.room_id, state), "the update log, which could not be read before", ""
+            )
+        logger.info("%s has again what the update log had of it", self.room_id)
 
     def _agree(self, file: FileContent, history: History) -> tuple[bool, Base]:
         """Bring the replayed document and the file together: whether it is ahead, and their common base."""
@@ -444,6 +510,13 @@ class OpenDocument:
         if not client.may_write:
             raise LineageChanged(tab.lineage, self.lineage)
         logger.info("%s comes back with a document of an earlier lineage", client.name)
+        return _Settling(self, client, tab, self._bring_in(tab, AWAY, client.name))
+
+    def _bring_in(self, tab: ReturningTab, where: str, user: str) -> frozenset[str]:
+        """Bring a document of another lineage together with this one; the cells that are those of ``tab`` now.
+
+        Raises ``CopyFailed`` or ``ProtocolError``; then nothing was changed.
+        """
         own, seen = self._content(), tab.content
         live = self.live_cells()
         alone = not self.room.clients and not live
@@ -454,7 +527,7 @@ class OpenDocument:
         if is_wipe(own, result.content):
             # Who was away can add, and does not take everything away from all others.
             result = reconcile({}, own, seen, live)
-        self._keep_conflict(client, result, seen)
+        self._keep_conflict(result, seen, where, user)
         kept = self._unite(tab, result.content, keep_theirs=alone)
         if alone and tab.lineage:
             # What that tab has is as it was, and so it is in others that come back like it.
@@ -462,7 +535,7 @@ class OpenDocument:
             with self.room.writing(FromServer()):
                 write_lineage(self._doc, self.lineage)
         self.record_anew()
-        return _Settling(self, client, tab, kept)
+        return kept
 
     def _unite(self, tab: ReturningTab, content: Any, *, keep_theirs: bool) -> frozenset[str]:
         """Done on a copy, which can be thrown away when it fails half-way."""
@@ -493,27 +566,27 @@ class OpenDocument:
             after = {**after, "cells": cells}
         own = self._content()
         result = reconcile(digests(before), own, after, self.live_cells())
-        self._keep_conflict(client, result, after)
+        self._keep_conflict(result, after, AWAY, client.name)
         if result.content != own:
             with self.room.writing(FromServer()):
                 document_types.become(self.document, result.content)
 
-    def _keep_conflict(self, client: RoomClient, result: Reconciled, theirs: Any) -> None:
+    def _keep_conflict(self, result: Reconciled, theirs: Any, where: str, user: str) -> None:
         if result.conflicts:
             path, names = self._path(), ", ".join(result.conflicts) or "all of it"
-            where = self.keep_copy(
+            copy = self.keep_copy(
                 path,
                 theirs,
                 "conflict",
-                f"A tab that was away had changed what was changed here too ({names}). Its version is a copy.",
-                client.name,
+                f"What was changed here was also changed in {where} ({names}). That version is a copy.",
+                user,
             )
             logger.warning(
-                "%s was changed here and in a tab that was away (%s). What is open was kept; the tab's version is "
-                "recovery copy %s",
+                "%s was changed here and in %s (%s). What is open was kept; the other version is recovery copy %s",
                 path,
-                names,
                 where,
+                names,
+                copy,
             )
 
     def _path(self) -> str:

@@ -7,18 +7,18 @@ test. The first caller loads, the others wait for it.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Container
 from contextlib import asynccontextmanager, nullcontext
 
 import anyio
 from anyio import Lock
 from anyio.abc import TaskGroup, TaskStatus
-
 from ydoc_exec.documents.deleted_files import DeletedFiles
-from ydoc_exec.documents.open_document import OpenDocument
 from ydoc_exec.documents.ownership import Ownership
 from ydoc_exec.errors import OpenAsOtherType, ServerStopping
 from ydoc_exec.ids import RoomId
+
+from ydoc_exec.documents.open_document import OpenDocument
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +69,12 @@ class OpenDocuments:
     def all(self) -> list[OpenDocument]:
         """Every open document."""
         return list(self._documents.values())
+
+    def log_is_back(self, broken: Container[RoomId]) -> None:
+        """The update log works again, and has not all that was done to the documents of these rooms."""
+        for document in self.all():
+            if document.room_id in broken:
+                document.log_is_back()
 
     def deleted(self, path: str) -> None:
         """A file or folder was deleted through this server: what nobody needs of it is closed and forgotten.

@@ -56,6 +56,18 @@ def unite(
     return kept
 
 
+def take_up(document: YBaseDoc, update: bytes) -> None:
+    """Let ``document`` have what an update of its own history holds, except in the server's maps.
+
+    Called inside a transaction.
+    """
+    doc: Doc[Any] = document.ydoc
+    before = {name: _plan(doc.get(name, type=Map)) for name in SERVERS_MAPS}
+    doc.apply_update(update)
+    for name, plan in before.items():
+        _restore(doc.get(name, type=Map), plan)
+
+
 def replace_text(text: Text, wanted: str) -> None:
     """Make a shared text another one by changing what lies between its common beginning and end.
 
