@@ -14,11 +14,15 @@ from anyio import Event, create_task_group
 from anyio.abc import TaskGroup
 from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
 from jupyter_ydoc import YNotebook
+
 from tests.notebooks import cell, notebook
 from tests.room.conftest import Peer
 from tests.room.waiting import until
+from ydoc_exec.documents import document_types
 from ydoc_exec.documents.notebook_targets import NotebookTargets
 from ydoc_exec.documents.notices import NoticeEvent
+from ydoc_exec.documents.open_document import OpenDocument
+from ydoc_exec.documents.open_documents import OpenDocuments
 from ydoc_exec.errors import UpdateLogError
 from ydoc_exec.files.recovery_copies import RecoveryCopies
 from ydoc_exec.ids import RoomId
@@ -26,10 +30,6 @@ from ydoc_exec.settings import Settings
 from ydoc_exec.store.log_writer import LogWriter
 from ydoc_exec.store.memory_update_log import MemoryUpdateLog
 from ydoc_exec.store.update_log import UpdateLog
-
-from ydoc_exec.documents import document_types
-from ydoc_exec.documents.open_document import OpenDocument
-from ydoc_exec.documents.open_documents import OpenDocuments
 
 ROOM = RoomId("json", "notebook", "a.ipynb")
 TEXT = RoomId("text", "file", "a.ipynb")

@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from anyio import create_task_group
+
+from ydoc_exec.documents import document_types
 from ydoc_exec.documents.deleted_files import DeletedFiles
 from ydoc_exec.documents.execution import Execution
 from ydoc_exec.documents.notebook_targets import NotebookTargets
 from ydoc_exec.documents.notices import NoticeEvent
+from ydoc_exec.documents.open_document import OpenDocument
+from ydoc_exec.documents.open_documents import OpenDocuments
 from ydoc_exec.documents.open_files import OpenFiles
 from ydoc_exec.documents.ownership import Ownership
 from ydoc_exec.documents.presence_room import PresenceRoom
@@ -28,10 +32,6 @@ from ydoc_exec.store.log_writer import LogWriter
 from ydoc_exec.store.memory_update_log import MemoryUpdateLog
 from ydoc_exec.store.sqlite_update_log import SqliteUpdateLog
 from ydoc_exec.store.update_log import UpdateLog
-
-from ydoc_exec.documents import document_types
-from ydoc_exec.documents.open_document import OpenDocument
-from ydoc_exec.documents.open_documents import OpenDocuments
 
 logger = logging.getLogger(__name__)
 

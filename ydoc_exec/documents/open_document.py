@@ -17,12 +17,16 @@ from anyio.abc import TaskGroup
 from jupyter_ydoc import YNotebook, YUnicode
 from jupyter_ydoc.ybasedoc import YBaseDoc
 from pycrdt import Doc, Map, Text
+
+from ydoc_exec import sync
+from ydoc_exec.documents import document_types
 from ydoc_exec.documents.ancestry import read_base, write_base, write_lineage
 from ydoc_exec.documents.notebook_target import Place
 from ydoc_exec.documents.notebook_targets import NotebookTargets
 from ydoc_exec.documents.notices import Kind, NoticeEvent, Notices
 from ydoc_exec.documents.readable import replace_non_finite
 from ydoc_exec.documents.returning_tab import ReturningTab
+from ydoc_exec.documents.union import take_up, unite
 from ydoc_exec.errors import (
     CopyFailed,
     LineageChanged,
@@ -48,10 +52,6 @@ from ydoc_exec.settings import Settings
 from ydoc_exec.store.compaction import LogGrowth
 from ydoc_exec.store.log_writer import LogWriter
 from ydoc_exec.store.update_log import History, UpdateLog
-
-from ydoc_exec import sync
-from ydoc_exec.documents import document_types
-from ydoc_exec.documents.union import take_up, unite
 
 logger = logging.getLogger(__name__)
 

@@ -13,12 +13,12 @@ from contextlib import asynccontextmanager, nullcontext
 import anyio
 from anyio import Lock
 from anyio.abc import TaskGroup, TaskStatus
+
 from ydoc_exec.documents.deleted_files import DeletedFiles
+from ydoc_exec.documents.open_document import OpenDocument
 from ydoc_exec.documents.ownership import Ownership
 from ydoc_exec.errors import OpenAsOtherType, ServerStopping
 from ydoc_exec.ids import RoomId
-
-from ydoc_exec.documents.open_document import OpenDocument
 
 logger = logging.getLogger(__name__)
 
