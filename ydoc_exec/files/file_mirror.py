@@ -51,6 +51,9 @@ LONGEST_RETRY = 60.0
 SAVE_TRIES = 5
 """So often a save begins again because another program wrote the file meanwhile."""
 
+MOVED_PAUSE = 0.2
+"""A file that is moved is gone from its old place before its new one is known."""
+
 _MADE_UP = re.compile("[0-9a-f]{8}")
 """Ids of this form are made by nbformat while reading, for cells that have none: others at each reading."""
 
@@ -145,6 +148,10 @@ class _Plan:
     content: Any
     conflicts: tuple[str, ...]
     equal: bool
+
+
+class _Moved(Exception):
+    """The file is not where it was a moment ago."""
 
 
 class FileMirror:
@@ -384,6 +391,9 @@ class FileMirror:
         unreadable = False
         try:
             await self._look(path, recreate)
+        except _Moved:
+            save.overtaken = True
+            return None
         except (LoadFailed, DocumentNotFound) as error:
             why = error.why if isinstance(error, LoadFailed) else str(error)
             if not recreate:
@@ -440,11 +450,20 @@ class FileMirror:
         return answer
 
     async def _ask(self, path: str) -> dict[str, Any]:
+        """The model of the file, without its content. Raises ``SaveFailed``."""
+        model = await self._ask_if_there(path)
+        if model is None:
+            raise SaveFailed(path, "the file is gone")
+        return model
+
+    async def _ask_if_there(self, path: str) -> dict[str, Any] | None:
         try:
             model: dict[str, Any] = await settled(
                 self._contents.get(path, content=False, type=contents_type(self._type), format=self._format)
             )
         except Exception as error:
+            if is_missing(error):
+                return None
             raise SaveFailed(path, _reason(error)) from error
         return model
 
@@ -538,6 +557,8 @@ class FileMirror:
             async with self._lock:
                 try:
                     await self._look(self._find(), recreate=False)
+                except _Moved:
+                    continue
                 except Exception as error:
                     self._say_trouble(error)
                 else:
@@ -557,16 +578,17 @@ class FileMirror:
     async def _look(self, path: str, recreate: bool) -> None:
         """Take up what another program did to the file, if anything.
 
-        Raises ``SaveFailed`` if it cannot be looked at, and ``LoadFailed`` or ``DocumentNotFound`` if what is
-        there cannot be taken up; then nothing was changed, and the next look finds it again.
+        Raises ``_Moved`` if it is at another place now, ``SaveFailed`` if it cannot be looked at, and ``LoadFailed`` or
+        ``DocumentNotFound`` if what is there cannot be taken up; then nothing was changed, and the next look finds it
+        again.
         """
-        try:
-            model = await settled(
-                self._contents.get(path, content=False, type=contents_type(self._type), format=self._format)
-            )
-        except Exception as error:
-            if not is_missing(error):
-                raise SaveFailed(path, _reason(error)) from error
+        model = await self._ask_if_there(path)
+        if model is None and not self._missing:
+            await sleep(MOVED_PAUSE)
+            if self._find() != path:
+                raise _Moved
+            model = await self._ask_if_there(path)  # some programs delete a file before they write it
+        if model is None:
             if not self._missing:
                 self._missing = True
                 self._document.unsaved()
