@@ -24,7 +24,7 @@ from ydoc_exec.documents.ancestry import read_base, write_base, write_lineage
 from ydoc_exec.documents.notebook_target import Place
 from ydoc_exec.documents.notebook_targets import NotebookTargets
 from ydoc_exec.documents.notices import Kind, NoticeEvent, Notices
-from ydoc_exec.documents.readable import replace_non_finite
+from ydoc_exec.documents.readable import replace_non_finite, require_format
 from ydoc_exec.documents.returning_tab import ReturningTab
 from ydoc_exec.documents.union import take_up, unite
 from ydoc_exec.errors import (
@@ -39,6 +39,7 @@ from ydoc_exec.errors import (
 from ydoc_exec.files.contents import ContentsManager
 from ydoc_exec.files.decision import Base, Decision, decide, fingerprint
 from ydoc_exec.files.file_mirror import FileContent, FileMirror
+from ydoc_exec.files.namesake import is_namesake
 from ydoc_exec.files.reconciliation import Reconciled, digests, reconcile
 from ydoc_exec.files.recovery_copies import Reason, RecoveryCopies
 from ydoc_exec.files.wipe import is_wipe, would_empty
@@ -213,6 +214,8 @@ class OpenDocument:
 
     def read(self) -> Any:
         # jupyter_ydoc gives cells with the id of another cell a new one while reading.
+        if isinstance(self.document, YNotebook):
+            require_format(self.document)
         with self.room.writing(FromServer()):
             try:
                 return self.document.get()
@@ -302,7 +305,7 @@ class OpenDocument:
 
     async def _load(self) -> None:
         file = await self.mirror.load()
-        history = await self._read_log(file.path)
+        history = await self._read_log(file)
         unsaved = False
         base: Base | None = None
         if history is not None:
@@ -330,8 +333,10 @@ class OpenDocument:
         self.room.add_sink(self._note_update)
         self.document.observe(self._note_change)
 
-    async def _read_log(self, path: str) -> History | None:
-        """The recorded history, replayed into the document; None if there is none that can be used."""
+    async def _read_log(self, file: FileContent) -> History | None:
+        """The recorded history, replayed into the document; None if there is none that is of this file and can be
+        used.
+        """
         try:
             # What is still to be written of an earlier life of this document comes first.
             await self._writer.flush(self.room_id)
@@ -343,15 +348,21 @@ class OpenDocument:
             return None
         if history is None:
             return None
-        state = self._replayed(path, history)
-        if state is None:
+        replayed = self._replayed(file.path, history)
+        if replayed is None:
+            return None
+        state, content = replayed
+        if self._is_of_another_file(file, history, content):
             return None
         with self.room.writing(FromLog()):
             self._doc.apply_update(state)
         return history
 
-    def _replayed(self, path: str, history: History) -> bytes | None:
-        """The history as one update; None if it is no document, and then it is kept. Raises ``LoadFailed``."""
+    def _replayed(self, path: str, history: History) -> tuple[bytes, Any] | None:
+        """The history as one update, and its content; None if it is no document, and then it is kept.
+
+        Raises ``LoadFailed`` if it cannot be kept.
+        """
         try:
             # Tried on a document that can be thrown away.
             scratch: Doc[Any] = Doc()
@@ -360,9 +371,10 @@ class OpenDocument:
                     scratch.apply_update(update)
                 view = document_types.wrap(self.room_id, scratch)
                 if isinstance(view, YNotebook):
+                    require_format(view)
                     replace_non_finite(view)
-                view.get()
-            return scratch.get_update()
+                content = view.get()
+            return scratch.get_update(), content
         except Exception as error:
             where = self._keep_history(path, history)
             logger.error(
@@ -394,9 +406,10 @@ class OpenDocument:
         self.record_anew()
 
     def _take_up_history(self, history: History) -> None:
-        state = self._replayed(self._path(), history)
-        if state is None:
+        replayed = self._replayed(self._path(), history)
+        if replayed is None:
             return
+        state, _ = replayed
         if history.lineage == self.lineage:
             with self.room.writing(FromLog()):
                 take_up(self.document, state)
@@ -407,6 +420,29 @@ class OpenDocument:
                 ReturningTab(self.room_id, state), "the update log, which could not be read before", ""
             )
         logger.info("%s has again what the update log had of it", self.room_id)
+
+    def _is_of_another_file(self, file: FileContent, history: History, document: Any) -> bool:
+        """Whether the file has nothing of the history's document, which is then kept if it was not saved.
+
+        Raises ``LoadFailed`` if it cannot be kept.
+        """
+        if not is_namesake(document, file.content):
+            return False
+        base = Base.parse(history.base or "")
+        decision = Decision.MERGE if base is None else decide(file.fingerprint, fingerprint(document), base)
+        if decision not in (Decision.MERGE, Decision.RELOAD) or self._was(file, history):
+            return False
+        if decision is Decision.MERGE:
+            copy = self._keep_copy_or_fail(
+                file.path,
+                document,
+                "file-replaced",
+                "Another file has taken the place of this one. What was not saved of the one before is a copy.",
+            )
+            logger.warning(
+                "%s is another file than the one before; what that had is recovery copy %s", file.path, copy
+            )
+        return True
 
     def _agree(self, file: FileContent, history: History) -> tuple[bool, Base]:
         """Bring the replayed document and the file together: whether it is ahead, and their common base."""

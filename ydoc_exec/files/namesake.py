@@ -19,6 +19,8 @@ def is_namesake(document: Any, file: Any) -> bool:
     are when most of the file's lines are in the document. Blank cells and lines say nothing, and a file that has only
     such is another one unless the document has only such too.
     """
+    if document == file:
+        return False
     if isinstance(document, dict) and isinstance(file, dict):
         if _ids(document) & _ids(file):
             return False
