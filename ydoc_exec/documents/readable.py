@@ -1,7 +1,8 @@
-"""Reading a notebook that holds numbers which are none.
+"""Reading a notebook that clients have damaged.
 
 JSON knows no NaN and no infinity, but a shared document does, and any client can write them. ``YNotebook.get``
-raises over them (jupyter_ydoc 4.2.1 makes integers of floats), so such a notebook could never be saved again.
+raises over them (jupyter_ydoc 4.2.1 makes integers of floats), so such a notebook could never be saved again. A
+notebook without its format it gives as one of nbformat 4.0, whose cells have no ids.
 """
 
 from __future__ import annotations
@@ -11,6 +12,13 @@ from typing import Any
 
 from jupyter_ydoc import YNotebook
 from pycrdt import Array, Map
+
+
+def require_format(document: YNotebook) -> None:
+    """Raise ``ValueError`` for a notebook that does not say its format: what it would be saved as is a guess."""
+    meta: Map[Any] = document.ydoc.get("meta", type=Map)
+    if "nbformat" not in meta or "nbformat_minor" not in meta:
+        raise ValueError("the notebook has lost its format")
 
 
 def replace_non_finite(document: YNotebook) -> None:
