@@ -437,7 +437,7 @@ class OpenDocument:
                 file.path,
                 document,
                 "file-replaced",
-                "Another file has taken the place of this one. What was not saved of the one before is a copy.",
+                "Another file has taken the place of this one. What was not saved of the old one was kept as a copy.",
             )
             logger.warning(
                 "%s is another file than the one before; what that had is recovery copy %s", file.path, copy
@@ -485,7 +485,7 @@ class OpenDocument:
                 file.path,
                 file.content,
                 "conflict",
-                f"Another program changed the file while it was not open, and so did you ({names}). Its version is a copy.",
+                "The file was changed by another program while it was not open, and here too. Its version was kept as a copy.",
             )
             logger.warning(
                 "%s was changed by another program while this server was not looking, and here too (%s). "
@@ -519,7 +519,7 @@ class OpenDocument:
             path,
             updates,
             "unreadable",
-            "The history of this document could not be read, so it was loaded from its file. The history is a copy.",
+            "The history of this document could not be read, and was kept as a copy. What you see is the file.",
         )
 
     def _keep_copy_or_fail(self, path: str, content: Any, reason: Reason, text: str) -> str:
@@ -546,7 +546,7 @@ class OpenDocument:
         if not client.may_write:
             raise LineageChanged(tab.lineage, self.lineage)
         logger.info("%s comes back with a document of an earlier lineage", client.name)
-        return _Settling(self, client, tab, self._bring_in(tab, AWAY, client.name))
+        return _Settling(self, client, tab, self._bring_in(tab, AWAY, client.user))
 
     def _bring_in(self, tab: ReturningTab, where: str, user: str) -> frozenset[str]:
         """Bring a document of another lineage together with this one; the cells that are those of ``tab`` now.
@@ -602,7 +602,7 @@ class OpenDocument:
             after = {**after, "cells": cells}
         own = self._content()
         result = reconcile(digests(before), own, after, self.live_cells())
-        self._keep_conflict(result, after, AWAY, client.name)
+        self._keep_conflict(result, after, AWAY, client.user)
         if result.content != own:
             with self.room.writing(FromServer()):
                 document_types.become(self.document, result.content)
@@ -614,7 +614,7 @@ class OpenDocument:
                 path,
                 theirs,
                 "conflict",
-                f"What was changed here was also changed in {where} ({names}). That version is a copy.",
+                f"What was changed here was changed in {where} too. That version was kept as a copy.",
                 user,
             )
             logger.warning(
@@ -641,7 +641,7 @@ class OpenDocument:
         Raises ``CopyFailed`` or ``ProtocolError``; then the update must not be applied.
         """
         deleted = deleted_units(update)
-        if deleted < max(LEAST_DELETED, self._units() // 2):
+        if deleted < LEAST_DELETED or deleted < self._units() // 2:
             return
         copy: Doc[Any] = Doc()
         copy.apply_update(self._doc.get_update())
@@ -658,8 +658,8 @@ class OpenDocument:
             self._path(),
             before,
             "wiped",
-            "Most of this document was deleted at once. What was there before is a copy.",
-            client.name,
+            "Most of this document was deleted at once. What was there before was kept as a copy.",
+            client.user,
         )
         logger.warning(
             "%s has wiped most of %s; what was there is recovery copy %s", client.name, self._path(), where

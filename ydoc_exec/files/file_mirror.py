@@ -358,7 +358,9 @@ class FileMirror:
         self._hurry = Event()
         return hurried
 
-    async def _save(self, recreate: bool, theirs: tuple[FileContent, _Common] | None = None) -> dict[str, Any] | None:
+    async def _save(
+        self, recreate: bool, theirs: tuple[FileContent, _Common] | None = None
+    ) -> dict[str, Any] | None:
         """Returns the model of what was written, or None if the file had it already."""
         try:
             for _ in range(SAVE_TRIES):
@@ -538,7 +540,7 @@ class FileMirror:
                     path,
                     model["content"],
                     "file-replaced",
-                    "The file could not be read and was replaced by what is open. What was in it is a copy.",
+                    "The file could not be read and was replaced by what is open. What was in it was kept as a copy.",
                 )
             except Exception as error:
                 if format == "base64":
@@ -688,7 +690,7 @@ class FileMirror:
                 file.path,
                 file.content,
                 "conflict",
-                f"Another program has changed the file at the same time ({', '.join(what)}). Its version is a copy.",
+                "Another program has changed in the file what was changed here too. Its version was kept as a copy.",
             )
         except CopyFailed as error:
             # Then it stays where it is, and what is open here is not saved over it.

@@ -66,9 +66,14 @@ class RoomHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
         # tornado reads no message before this has returned, so none can come too early.
         super().open()
         number = next(_numbers)
-        user = getattr(self.current_user, "username", "somebody")
+        user = getattr(self.current_user, "username", "")
         client = RoomClient(
-            number, self._send, self._end, may_write=self.access.write, name=f"client {number} ({user})"
+            number,
+            self._send,
+            self._end,
+            may_write=self.access.write,
+            name=f"client {number} ({user})",
+            user=user,
         )
         try:
             collaboration = await self.collaboration()

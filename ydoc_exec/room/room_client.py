@@ -52,6 +52,7 @@ class RoomClient:
         close: ends the connection with a websocket close code and a reason.
         may_write: whether its updates are applied. Those of a reader are dropped, whatever kind they are.
         name: for the log.
+        user: who it is, as the server's identity provider says.
     """
 
     def __init__(
@@ -62,10 +63,12 @@ class RoomClient:
         *,
         may_write: bool,
         name: str,
+        user: str = "",
     ) -> None:
         self.number = number
         self.may_write = may_write
         self.name = name
+        self.user = user
         self.awareness_ids: set[int] = set()
         self._write = write
         self._close = close
