@@ -136,14 +136,16 @@ async def test_without_autosave_no_byte_is_written_and_nothing_is_lost(servers: 
         await anyio.sleep(0.5)
     await anyio.sleep(1)  # everybody has left, and the document was closed
     assert path.read_bytes() == before
-    for end in (server.stop, server.kill):
-        async with RoomClient(server, "quiet.ipynb") as client:
-            assert client.sources() == ["one typed"]
-            assert client.state["dirty"]
-        end()
-        server.start()
-        assert path.read_bytes() == before
     async with RoomClient(server, "quiet.ipynb") as client:
+        assert client.sources() == ["one typed"]
+        assert client.state["dirty"]
+        server.kill()
+    server.start()
+    async with RoomClient(server, "quiet.ipynb") as client:
+        assert client.sources() == ["one typed"]
+        await client.wait(lambda: client.state["dirty"])
+        await anyio.sleep(0.5)
+        assert path.read_bytes() == before
         assert await client.save() == "success"
         assert source(server.read_notebook("quiet.ipynb")) == "one typed"
         await client.wait(lambda: client.state["dirty"] is False)
@@ -188,3 +190,17 @@ async def test_a_rename_and_a_save_at_once_leave_one_file(shared_server: LabServ
                 await client.wait(lambda client=client, new=new: client.state["path"] == new)  # type: ignore[misc]
             assert not (shared_server.root / old).exists()
             await eventually(lambda new=new: source(shared_server.read_notebook(new)) == "one typed")  # type: ignore[misc]
+
+
+async def test_a_file_id_manager_that_goes_by_inodes_does_not_lose_files(servers: Servers) -> None:
+    manager = "jupyter_server_fileid.manager.LocalFileIdManager"
+    server = servers(f"--FileIdExtension.file_id_manager_class={manager}")
+    server.write_notebook("inode.ipynb", "one")
+    async with RoomClient(server, "inode.ipynb") as client:
+        for _ in range(2):
+            client.type_into(0, "!")
+            assert await client.save() == "success"
+        room = client.document_id
+    async with RoomClient(server, "inode.ipynb") as client:
+        assert client.document_id == room
+        assert client.sources() == ["one!!"]
