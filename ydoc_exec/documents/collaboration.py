@@ -68,18 +68,20 @@ class Collaboration:
         take_over: Callable[[OpenFiles], AbstractContextManager[None]],
         url: Callable[[], str] = lambda: "",
         emit: Callable[[NoticeEvent], None] = lambda event: None,
+        log: UpdateLog | None = None,
     ) -> AsyncIterator[Collaboration]:
         """Start everything; at the end of the block end the runs, save the documents and close the log.
 
         ``file_ids`` is asked when it is needed: the extension that provides it may be loaded after ours.
         ``take_over`` lets the contents manager know of the open files, from before the first is opened until after
         the last is saved. ``url`` is where this server is, for those on other servers. ``emit`` is told of all
-        that people are told; it must return at once and not raise.
+        that people are told; it must return at once and not raise. ``log`` is an update log to use instead of the
+        one that the settings name.
         """
         book = RunBook(settings.runs_remembered)
         context = open_context()
         try:
-            async with _open_log(settings) as log, create_task_group() as tasks:
+            async with log or _open_log(settings) as opened, create_task_group() as tasks:
 
                 def say_degraded(error: UpdateLogError | None) -> None:
                     if error is not None:
@@ -88,7 +90,7 @@ class Collaboration:
                     logger.warning("The update log works again")
                     documents.log_is_back(writer.broken)
 
-                writer = LogWriter(log, settings.log_delay, say_degraded)
+                writer = LogWriter(opened, settings.log_delay, say_degraded)
 
                 def make(room_id: RoomId) -> OpenDocument:
                     document_types.document_class(room_id)
@@ -96,7 +98,7 @@ class Collaboration:
                         room_id,
                         lambda: file_ids().get_path(room_id.file_id),
                         contents,
-                        log,
+                        opened,
                         writer,
                         settings,
                         targets,
