@@ -13,8 +13,20 @@ WAITING = (
 )
 """They take long and do next to nothing meanwhile."""
 
-LONGEST = ("waiting", "browser", "tests/headless/", "tests/handlers/", "tests/kernel/", "tests/documents/")
+LONGEST = (
+    "waiting",
+    "browser",
+    "tests/crash/",
+    "tests/headless/",
+    "tests/handlers/",
+    "tests/kernel/",
+    "tests/documents/",
+)
 """The beginnings of the groups that take longest."""
+
+
+SPREAD = "tests/simulation/"
+"""Each of these tests is a group of its own. They come last, where they are a little for everybody to do."""
 
 
 class Groups(LoadScopeScheduling):
@@ -32,10 +44,14 @@ def group(nodeid: str) -> str:
     """The group of a test."""
     if nodeid in WAITING:
         return "waiting"
-    return "browser" if nodeid.startswith(BROWSER) else nodeid.partition("::")[0]
+    if nodeid.startswith(BROWSER):
+        return "browser"
+    return nodeid if nodeid.startswith(SPREAD) else nodeid.partition("::")[0]
 
 
 def rank(nodeid: str) -> int:
     """Groups of a lower rank are begun earlier, so that at the end all processes have something to do."""
     name = group(nodeid)
+    if name.startswith(SPREAD):
+        return len(LONGEST) + 1
     return next((rank for rank, start in enumerate(LONGEST) if name.startswith(start)), len(LONGEST))
