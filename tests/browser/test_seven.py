@@ -97,7 +97,8 @@ async def test_2_close_the_tab_and_come_back_after_the_end(
 async def test_3_reload_during_the_second_of_five_cells(
     server: LabServer, open_notebook: OpenNotebook
 ) -> None:
-    server.write_notebook("a.ipynb", *(slow(n, 3) for n in range(5)))
+    wait = "\nimport os\nwhile not os.path.exists('go on'): time.sleep(0.05)"
+    server.write_notebook("a.ipynb", slow(0), slow(1) + wait, *(slow(n) for n in range(2, 5)))
     page = await open_notebook(server, "a.ipynb")
     await page.run_all()
     await page.expect_prompt(0, "[1]")
@@ -105,6 +106,7 @@ async def test_3_reload_during_the_second_of_five_cells(
     for index in range(1, 5):
         await page.expect_prompt(index, "[*]")
     assert [cell.count for cell in await page.cells()] == [1, None, None, None, None]
+    (server.root / "go on").touch()
     await page.expect_prompt(4, "[5]")
     await assert_ran_in_order(page, 5)
 
