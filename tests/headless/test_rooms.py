@@ -25,7 +25,14 @@ def test_a_session_is_created_once_and_then_found(shared_server: LabServer) -> N
     again = shared_server.api("PUT", "/api/collaboration/session/session.ipynb", NOTEBOOK)
     assert (first.status_code, again.status_code) == (201, 200)
     assert first.json() == again.json()
-    assert first.json().keys() == {"format", "type", "fileId", "sessionId"}
+    assert first.json().keys() == {
+        "format",
+        "type",
+        "fileId",
+        "sessionId",
+        "documentSessionId",
+    }
+    assert first.json()["documentSessionId"] == first.json()["sessionId"]
     assert first.json() == first.json() | NOTEBOOK
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from anyio import Event, create_task_group, move_on_after
 from anyio.abc import TaskGroup
-from jupyter_ydoc import YNotebook, YUnicode
+from jupyter_ydoc import YNotebook
 from jupyter_ydoc.ybasedoc import YBaseDoc
-from pycrdt import Doc, Map, Text
+from pycrdt import Doc
 
 from ydoc_exec import sync
 from ydoc_exec.documents import document_types
@@ -26,10 +26,11 @@ from ydoc_exec.documents.notebook_targets import NotebookTargets
 from ydoc_exec.documents.notices import Kind, NoticeEvent, Notices
 from ydoc_exec.documents.readable import replace_non_finite, require_format
 from ydoc_exec.documents.returning_tab import ReturningTab
-from ydoc_exec.documents.union import take_up, unite
+from ydoc_exec.documents.reunion import Reunion
+from ydoc_exec.documents.union import take_up
+from ydoc_exec.documents.wipe_guard import WipeGuard
 from ydoc_exec.errors import (
     CopyFailed,
-    LineageChanged,
     LoadFailed,
     ProtocolError,
     SaveFailed,
@@ -40,13 +41,12 @@ from ydoc_exec.files.contents import ContentsManager
 from ydoc_exec.files.decision import Base, Decision, decide, fingerprint
 from ydoc_exec.files.file_mirror import FileContent, FileMirror
 from ydoc_exec.files.namesake import is_namesake
-from ydoc_exec.files.reconciliation import Reconciled, digests, reconcile
+from ydoc_exec.files.reconciliation import digests, reconcile
 from ydoc_exec.files.recovery_copies import Reason, RecoveryCopies
-from ydoc_exec.files.wipe import is_wipe, would_empty
+from ydoc_exec.files.wipe import would_empty
 from ydoc_exec.ids import Lineage, RoomId
 from ydoc_exec.notebook.notebook import Notebook
 from ydoc_exec.origin import FromFile, FromLog, FromServer, Origin
-from ydoc_exec.room.deletions import deleted_units
 from ydoc_exec.room.room import Returned, Room, guarded
 from ydoc_exec.room.room_client import RoomClient
 from ydoc_exec.settings import Settings
@@ -63,11 +63,6 @@ AUTHOR_BITS = 28
 """How long the id is under which this server writes into a document: random, another in each of its lives. What is
 left of every value that was replaced contains such an id: four bytes of this, eight of pycrdt's own (53 bits).
 Yjs gives each tab one of 32 bits."""
-
-LEAST_DELETED = 8
-"""Who deletes fewer characters or cells than this at once has wiped nothing."""
-
-AWAY = "a tab that was away"
 
 STATES_TRIED = 32
 """A server that is killed between saving and saying so in the log has made few updates in that time."""
@@ -101,9 +96,11 @@ class OpenDocument:
             self._doc,
             backlog=settings.client_backlog,
             save=self._save_for,
-            before_update=self._before_update,
+            before_update=lambda client, update: self._wipe_guard.look(client, update),
         )
         self.document: YBaseDoc = document_types.wrap(room_id, self._doc, self.room.awareness)
+        self._wipe_guard = WipeGuard(room_id, self.document, self.keep_copy)
+        self._reunion = Reunion(room_id, self.room, self.document, self)
         self.notebook = Notebook(self.document) if isinstance(self.document, YNotebook) else None
         self.mirror = FileMirror(
             contents, str(room_id), path_of, room_id.format, room_id.type, self, settings
@@ -200,6 +197,12 @@ class OpenDocument:
             self.record_anew()
         elif self._tasks is not None and not self.closing:
             self._tasks.start_soon(self._read_late)
+
+    def adopt(self, lineage: Lineage) -> None:
+        """Be of another lineage from now on: its items are in the document."""
+        self.lineage = lineage
+        with self.room.writing(FromServer()):
+            write_lineage(self._doc, lineage)
 
     def record_anew(self) -> None:
         """Start recording from what the document is now: when it was loaded, or the log has lost it."""
@@ -416,7 +419,7 @@ class OpenDocument:
                 if self.notebook is not None and not self.live_cells():
                     self.notebook.reset_live()
         else:
-            self._bring_in(
+            self._reunion.bring_in(
                 ReturningTab(self.room_id, state), "the update log, which could not be read before", ""
             )
         logger.info("%s has again what the update log had of it", self.room_id)
@@ -534,96 +537,11 @@ class OpenDocument:
             return []
         return [{**cell, "id": name} for cell, name in zip(cells, names, strict=True)]
 
-    # Private: clients of another lineage
-
     def _take_in(self, client: RoomClient, state: bytes) -> Returned | None:
-        """Bring a client's whole document together with this one. Raises ``LineageChanged``, ``ProtocolError`` or
-        ``LoadFailed``; then nothing was changed.
-        """
-        tab = ReturningTab(self.room_id, state)
-        if tab.new or tab.lineage == self.lineage:
-            return None
-        if not client.may_write:
-            raise LineageChanged(tab.lineage, self.lineage)
-        logger.info("%s comes back with a document of an earlier lineage", client.name)
-        return _Settling(self, client, tab, self._bring_in(tab, AWAY, client.user))
-
-    def _bring_in(self, tab: ReturningTab, where: str, user: str) -> frozenset[str]:
-        """Bring a document of another lineage together with this one; the cells that are those of ``tab`` now.
-
-        Raises ``CopyFailed`` or ``ProtocolError``; then nothing was changed.
-        """
-        own, seen = self._content(), tab.content
-        live = self.live_cells()
-        alone = not self.room.clients and not live
-        # The server tells every tab the file's hash. If it is still the same, nobody ran anything since.
-        known_hash = self.document.ystate.get("hash")
-        newer = known_hash is not None and tab.view.ystate.get("hash") == known_hash
-        result = reconcile(tab.base, own, seen, live, take_results=newer)
-        if is_wipe(own, result.content):
-            # Who was away can add, and does not take everything away from all others.
-            result = reconcile({}, own, seen, live)
-        self._keep_conflict(result, seen, where, user)
-        kept = self._unite(tab, result.content, keep_theirs=alone)
-        if alone and tab.lineage:
-            # What that tab has is as it was, and so it is in others that come back like it.
-            self.lineage = tab.lineage
-            with self.room.writing(FromServer()):
-                write_lineage(self._doc, self.lineage)
-        self.record_anew()
-        return kept
-
-    def _unite(self, tab: ReturningTab, content: Any, *, keep_theirs: bool) -> frozenset[str]:
-        """Done on a copy, which can be thrown away when it fails half-way."""
-        copy: Doc[Any] = Doc(client_id=self._doc.client_id)
-        copy.apply_update(self._doc.get_update())
-        document = document_types.wrap(self.room_id, copy)
-        with guarded("it cannot be brought together with the document"), copy.transaction():
-            kept = unite(
-                document,
-                tab.view,
-                lambda: document_types.become(document, content),
-                keep_theirs=keep_theirs,
-            )
-        update = copy.get_update(self._doc.get_state())
-        with self.room.writing(FromServer()):
-            self._doc.apply_update(update)
-        return kept
-
-    def _settle(self, client: RoomClient, tab: ReturningTab, kept: frozenset[str]) -> None:
-        """Take what the client still wrote into its old cells, which nobody sees any more."""
-        before, after = tab.look()
-        if before == after:
-            return
-        if isinstance(self.document, YNotebook):
-            # What it wrote into cells that are everybody's now has arrived as it is.
-            old = {cell["id"]: cell for cell in before["cells"]}
-            cells = [old.get(cell["id"], cell) if cell["id"] in kept else cell for cell in after["cells"]]
-            after = {**after, "cells": cells}
-        own = self._content()
-        result = reconcile(digests(before), own, after, self.live_cells())
-        self._keep_conflict(result, after, AWAY, client.user)
-        if result.content != own:
-            with self.room.writing(FromServer()):
-                document_types.become(self.document, result.content)
-
-    def _keep_conflict(self, result: Reconciled, theirs: Any, where: str, user: str) -> None:
-        if result.conflicts:
-            path, names = self._path(), ", ".join(result.conflicts) or "all of it"
-            copy = self.keep_copy(
-                path,
-                theirs,
-                "conflict",
-                f"What was changed here was changed in {where} too. That version was kept as a copy.",
-                user,
-            )
-            logger.warning(
-                "%s was changed here and in %s (%s). What is open was kept; the other version is recovery copy %s",
-                path,
-                where,
-                names,
-                copy,
-            )
+        returned = self._reunion.take_in(client, state)
+        if returned is not None:
+            self.record_anew()
+        return returned
 
     def _path(self) -> str:
         return self.document.path or self.room_id.file_id
@@ -632,48 +550,6 @@ class OpenDocument:
         """The content, with an id in every cell."""
         with self.room.writing(FromServer()):
             return document_types.content_of(self.document)
-
-    # Private: wipes
-
-    def _before_update(self, client: RoomClient, update: bytes) -> None:
-        """Keep what is there if the update wipes most of it.
-
-        Raises ``CopyFailed`` or ``ProtocolError``; then the update must not be applied.
-        """
-        deleted = deleted_units(update)
-        if deleted < LEAST_DELETED or deleted < self._units() // 2:
-            return
-        copy: Doc[Any] = Doc()
-        copy.apply_update(self._doc.get_update())
-        view = document_types.wrap(self.room_id, copy)
-        before = _read(view)
-        if before is None:
-            return  # there is nothing that anybody could be given back
-        with guarded("an update could not be applied"):
-            copy.apply_update(update)
-        after = _read(view)
-        if not is_wipe(before, after):
-            return
-        where = self.keep_copy(
-            self._path(),
-            before,
-            "wiped",
-            "Most of this document was deleted at once. What was there before was kept as a copy.",
-            client.user,
-        )
-        logger.warning(
-            "%s has wiped most of %s; what was there is recovery copy %s", client.name, self._path(), where
-        )
-
-    def _units(self) -> int:
-        """How much text there is at least, in the units of ``deleted_units``.
-
-        A shared text says its length in bytes of UTF-8, of which a unit has three at most.
-        """
-        if not isinstance(self.document, YNotebook):
-            return len(self._doc.get("source", type=Text)) // 3 if isinstance(self.document, YUnicode) else 0
-        sources = (cell.get("source") for cell in self.document.ycells if isinstance(cell, Map))
-        return sum(len(source) for source in sources if isinstance(source, Text)) // 3
 
     # Private: sinks, called from inside transactions: they only take notes
 
@@ -797,30 +673,3 @@ class OpenDocument:
             await self._writer.flush(self.room_id)
         except UpdateLogError as error:
             logger.error("%s", error)
-
-
-class _Settling:
-    """A client that was taken in, and may not know it yet."""
-
-    def __init__(
-        self, document: OpenDocument, client: RoomClient, tab: ReturningTab, kept: frozenset[str]
-    ) -> None:
-        self._document = document
-        self._client = client
-        self._tab = tab
-        self._kept = kept
-
-    def note(self, update: bytes) -> None:
-        self._tab.note(update)
-
-    def settle(self) -> None:
-        self._document._settle(self._client, self._tab, self._kept)
-
-
-def _read(view: YBaseDoc) -> Any:
-    """The content, or None for what cannot be read, which any client can write."""
-    try:
-        with guarded("it cannot be read"):
-            return view.get()
-    except ProtocolError:
-        return None
