@@ -1,0 +1,144 @@
+"""What was typed and what became of it: who may complain about what in the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from tests.simulation.characters import followed
+from tests.simulation.replica import Cell
+
+LOG_WINDOW = 0.5
+"""Seconds after which what the server has is in its log: ``Settings.log_delay``, and what a disk takes."""
+
+FILE_WINDOW = 14.0
+"""The same for the file: ``Settings.save_interval``."""
+
+
+@dataclass(slots=True)
+class Typed:
+    """One character: by whom, into which cell, and as which of those that came together."""
+
+    by: str
+    cell: str
+    burst: int
+    index: int
+
+
+@dataclass(slots=True)
+class Ledger:
+    """The account of all characters."""
+
+    typed: dict[str, Typed] = field(default_factory=dict)
+    removed: dict[str, str] = field(default_factory=dict)
+    """Characters that somebody has taken away who saw them, by whom."""
+    answerable: dict[str, float] = field(default_factory=dict)
+    """Characters that the server has said it has, since when."""
+    dissolved: list[tuple[str, str, frozenset[str]]] = field(default_factory=list)
+    """Cells that were removed, or replaced by a copy: the cell, by whom, and which characters they knew."""
+    _bursts: int = 0
+
+    def note_typed(self, by: str, cell: str, text: str) -> None:
+        """Somebody has typed characters that nobody had typed before."""
+        self._bursts += 1
+        for index, char in enumerate(followed(text)):
+            assert char not in self.typed
+            self.typed[char] = Typed(by, cell, self._bursts, index)
+
+    def note_change(
+        self, by: str, before: Iterable[Cell], after: Iterable[Cell], replaced: Iterable[str] = ()
+    ) -> None:
+        """Somebody has changed what they saw."""
+        before, after = list(before), list(after)
+        had, has = chars_of(before), chars_of(after)
+        for char in had - has:
+            self.removed[char] = by
+        for char in has - had:
+            self.removed.pop(char, None)
+        gone = {cell.id for cell in before} - {cell.id for cell in after} | set(replaced)
+        self.dissolved += [(cell, by, had) for cell in sorted(gone)]
+
+    def note_answered(self, chars: Iterable[str], now: float) -> None:
+        """The server has said that it has these."""
+        for char in chars:
+            self.answerable.setdefault(char, now)
+
+    def note_killed(self, now: float, *, flushed: bool, log_left: bool, file: frozenset[str]) -> None:
+        """The server was killed, and this is what is left of it."""
+        window = (0.0 if flushed else LOG_WINDOW) if log_left else FILE_WINDOW
+        self.answerable = {
+            char: since for char, since in self.answerable.items() if char in file or since <= now - window
+        }
+
+    def note_begun(self, now: float) -> None:
+        """The server is there again. What it has may be in its log only, for a while."""
+        self.answerable = dict.fromkeys(self.answerable, now)
+
+    def verdict(
+        self, cells: list[Cell], kept: frozenset[str], owed: Iterable[str]
+    ) -> tuple[list[str], Counter[str]]:
+        """What is wrong in the end, and how many characters ended in which way.
+
+        Args:
+            kept: the characters in recovery copies.
+            owed: those that clients who came back had.
+        """
+        counted = Counter(char for cell in cells for char in followed(cell.source))
+        wrong = [
+            f"{char} of {self.typed[char].by} is there {count} times, {self._story(char)}"
+            if char in self.typed
+            else f"{char} was never typed"
+            for char, count in counted.items()
+            if count > 1 or char not in self.typed
+        ]
+        ends: Counter[str] = Counter()
+        required = set(owed) | set(self.answerable)
+        for char in self.typed:
+            if char in counted:
+                ends["there"] += 1
+            elif char in kept:
+                ends["in a copy"] += 1
+            elif char in self.removed:
+                ends["removed"] += 1
+            elif char not in required:
+                ends["never arrived"] += 1
+            elif self._dissolved_unseen(char):
+                ends["typed into a cell while it was removed"] += 1
+            else:
+                ends["lost"] += 1
+                wrong.append(f"{char} of {self.typed[char].by} is lost, {self._story(char)}")
+        wrong += self._scrambled(cells)
+        return wrong, ends
+
+    # Private
+
+    def _dissolved_unseen(self, char: str) -> bool:
+        home = self.typed[char].cell
+        return any(cell == home and char not in known for cell, _, known in self.dissolved)
+
+    def _scrambled(self, cells: list[Cell]) -> list[str]:
+        wrong = []
+        for cell in cells:
+            last: dict[int, int] = {}
+            for char in followed(cell.source):
+                typed = self.typed.get(char)
+                if typed is None:
+                    continue
+                if typed.index < last.get(typed.burst, -1):
+                    wrong.append(f"{char} is before what {typed.by} typed before it, in {cell.id}")
+                last[typed.burst] = typed.index
+        return wrong
+
+    def _story(self, char: str) -> str:
+        typed = self.typed[char]
+        by = [who for cell, who, _ in self.dissolved if cell == typed.cell]
+        return (
+            f"typed into {typed.cell}, removed by {self.removed.get(char)}, the cell dissolved by {by}, "
+            f"the server had it since {self.answerable.get(char)}"
+        )
+
+
+def chars_of(cells: Iterable[Cell]) -> frozenset[str]:
+    """All characters in the sources of cells."""
+    return frozenset(char for cell in cells for char in followed(cell.source))
