@@ -118,7 +118,8 @@ def play(recorded: Recorded, name: str, *given_: Any) -> None:
             if gone:
                 del text[before : before + gone]
         case "embed", at, value:
-            text.insert_embed(0, {"value": value})
+            # Behind all text, as an embedded value counts in the places of what follows, and is in no string.
+            text.insert_embed(len(text), {"value": value})
 
 
 @given(pieces=st.lists(texts, min_size=1, max_size=6), keep=st.integers(0, 6))
