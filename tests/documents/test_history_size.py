@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 from jupyter_ydoc import YNotebook
-from pycrdt import Text
+from pycrdt import Map, Text
 
-from tests.documents.conftest import ROOM, Life, Site, ab
-from tests.documents.runs import a_run, end, said, target_of
+from tests.documents.conftest import ROOM, Life, Site, Tab, ab, sources
+from tests.documents.runs import a_run, end, run_to_its_end, said, target_of
+from tests.documents.test_returning_tabs import come_back
 from tests.room.waiting import until
 from ydoc_exec.documents.open_document import OpenDocument
 from ydoc_exec.notebook.edits import EditTail
@@ -28,8 +29,9 @@ CONSTANT = 2**18
 class Typist:
     """Someone who writes and rewrites a cell: each key is one update, and the text stays short."""
 
-    def __init__(self, document: OpenDocument, seed: int) -> None:
+    def __init__(self, document: OpenDocument, seed: int, moves: float = 0.02) -> None:
         assert isinstance(document.document, YNotebook)
+        self._moves = moves
         self._document = document
         self._text: Text = document.document.ycells[0]["source"]
         self._random = random.Random(seed)
@@ -47,7 +49,7 @@ class Typist:
                 else:
                     self._text.insert(self._place, "x")
                     self._place += 1
-            if self._random.random() < 0.02:
+            if self._random.random() < self._moves:
                 self._place = self._random.randint(0, len(self._text))
 
 
@@ -114,3 +116,86 @@ async def test_prints_and_keystrokes_leave_little_more_than_the_document(site: S
         await until(lambda: not document.mirror.dirty)
         await life.writer.flush()
         assert await site.log.size(ROOM) <= 3 * len(site.file.read_bytes()) + CONSTANT
+
+
+# A document that is mostly past
+
+
+async def grown(life: Life, site: Site, *, stop: bool = False) -> tuple[Tab, str, int]:
+    """A tab that looks on while someone deletes and types here and there; all is saved, and it goes away.
+
+    The tab, the lineage and the size of the document.
+    """
+    tab = Tab()
+    async with life.documents.open(ROOM) as document:
+        await tab.come_to(document)
+        await tab.say_here({"autosave": True})
+        document.notices.say("conflict", "Look at the copy.", "copy")
+        run_to_its_end(target_of(document), a_run("run", "cell-b"), EditTail("stdout", "", "said\n"))
+        Typist(document, 4, moves=0.5).press(15_000)
+        await until(lambda: not document.mirror.dirty)
+        await until(lambda: tab.state["dirty"] is False and tab.sources == sources(document))
+        lineage, size = document.lineage, len(document.room.doc.get_update())
+        tab.leave()
+        if stop:
+            document.stop()
+    await life.closed()
+    assert size > 5 * site.file.stat().st_size + 2**16
+    return tab, lineage, size
+
+
+def trust(document: OpenDocument) -> list[bool]:
+    assert isinstance(document.document, YNotebook)
+    return [one["metadata"].get("trusted", False) for one in document.document.get()["cells"]]
+
+
+@pytest.mark.parametrize("minor", [4, 5])
+async def test_a_document_that_is_mostly_past_begins_anew_when_nobody_needs_it(
+    site: Site, minor: int
+) -> None:
+    site.write({**ab(), "nbformat_minor": minor})
+    async with site.serving() as life:
+        _, lineage, size = await grown(life, site)
+        file = site.file.read_bytes()
+        assert await site.log.size(ROOM) < size / 5
+        async with life.documents.open(ROOM) as document:
+            assert sources(document) == site.on_disk
+            assert document.lineage != lineage
+            assert len(document.room.doc.get_update()) < size / 5
+            assert not document.mirror.dirty
+            assert trust(document)[1]
+            said = document.room.doc.get("execution", type=Map).to_py() or {}
+            assert [notice["copy"] for notice in said["notices"].values()] == ["copy"]
+            again = document.lineage
+        await life.closed()
+        async with life.documents.open(ROOM) as document:
+            assert document.lineage == again
+        assert site.file.read_bytes() == file
+
+
+async def test_a_tab_that_was_away_meanwhile_loses_and_doubles_nothing(site: Site) -> None:
+    site.write(ab())
+    async with site.serving() as life:
+        tab, lineage, _ = await grown(life, site)
+        again = Tab()
+        again.doc.apply_update(tab.doc.get_update())
+        again._unsent.clear()
+        source = again.notebook.ycells[1]["source"]
+        source += ", typed while away"
+        async with life.documents.open(ROOM) as document:
+            before = sources(document)
+            await come_back(again, document, lineage)
+            await until(lambda: sources(document) == [before[0], before[1] + ", typed while away"])
+            await until(lambda: again.sources == sources(document))
+            await until(lambda: site.on_disk == again.sources)
+            again.leave()
+
+
+async def test_a_document_keeps_its_past_when_the_server_is_stopped(site: Site) -> None:
+    """Tabs come back when it is there again, and go on."""
+    site.write(ab())
+    async with site.serving() as life:
+        _, lineage, size = await grown(life, site, stop=True)
+        async with life.documents.open(ROOM) as document:
+            assert document.lineage == lineage
+            assert len(document.room.doc.get_update()) > size / 2

@@ -24,6 +24,7 @@ from ydoc_exec.documents.ancestry import read_base, write_base, write_lineage
 from ydoc_exec.documents.notebook_target import Place
 from ydoc_exec.documents.notebook_targets import NotebookTargets
 from ydoc_exec.documents.notices import Kind, NoticeEvent, Notices
+from ydoc_exec.documents.past import is_mostly_past, without_past
 from ydoc_exec.documents.readable import replace_non_finite, require_format
 from ydoc_exec.documents.returning_tab import ReturningTab
 from ydoc_exec.documents.reunion import Reunion
@@ -585,6 +586,27 @@ class OpenDocument:
         self._writer.compact(self.room_id, snapshot)
         self._growth.restart(len(snapshot))
 
+    def _tidy_log(self) -> None:
+        """Spare whoever opens it next what this life has left in the log."""
+        # When the server is stopped, tabs may come back in a moment, and go on where they were.
+        past = not (self._stopping.is_set() or self.mirror.dirty or self._unread)
+        past = past and is_mostly_past(self._growth.bytes, self.mirror.size)
+        if not past and not self._growth.updates:
+            return
+        snapshot = self._doc.get_update()
+        if past and is_mostly_past(len(snapshot), self.mirror.size):
+            self._leave_past_behind()
+        elif self._growth.is_worth_closing_with(len(snapshot), self._settings.log_compact_updates):
+            self._compact_log_to(snapshot)
+
+    def _leave_past_behind(self) -> None:
+        base = self.mirror.base
+        with self.room.writing(FromServer()):
+            lineage, snapshot, content = without_past(self.room_id, self.document)
+        if base is not None and content == base.document:
+            logger.debug("%s is begun anew, as most of it was past", self.room_id)
+            self._writer.begin(self.room_id, lineage, snapshot, str(base))
+
     def _say(self, state: dict[str, Any]) -> None:
         """Write into the document's ``state`` what differs from what it says."""
         with self.room.writing(FromServer()):
@@ -664,11 +686,11 @@ class OpenDocument:
                 await self.mirror.save()
         except Exception as error:
             logger.error("%s; the update log has what is not in it", error)
-        if self._growth.updates:
-            # Whoever opens it next need not replay its life.
-            snapshot = self._doc.get_update()
-            if self._growth.is_worth_closing_with(len(snapshot), self._settings.log_compact_updates):
-                self._compact_log_to(snapshot)
+        try:
+            self._tidy_log()
+        except Exception:
+            # A mistake of ours; the log has everything, if not in the best order.
+            logger.exception("The update log of %s is left as it is", self.room_id)
         try:
             await self._writer.flush(self.room_id)
         except UpdateLogError as error:

@@ -56,6 +56,12 @@ def unite(
     return kept
 
 
+def hand_over(document: YBaseDoc, before: YBaseDoc) -> None:
+    """Let ``document`` say what the server said in the one ``before``, beside its content. Called inside a transaction."""
+    for name in ("state", "execution"):
+        _restore(document.ydoc.get(name, type=Map), _plan(before.ydoc.get(name, type=Map)))
+
+
 def take_up(document: YBaseDoc, update: bytes) -> None:
     """Let ``document`` have what an update of its own history holds, except in the server's maps.
 

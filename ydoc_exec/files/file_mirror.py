@@ -204,6 +204,11 @@ class FileMirror:
         return self._base
 
     @property
+    def size(self) -> int | None:
+        """Bytes of the file, as far as the contents manager says it."""
+        return self._stamp.size
+
+    @property
     def dirty(self) -> bool:
         """Whether the document has something that is not known to be in the file."""
         return self._edits != self._saved_edits or self._missing

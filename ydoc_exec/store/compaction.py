@@ -29,6 +29,11 @@ class LogGrowth:
     update_bytes: int = 0
     largest_bytes: int = 0
 
+    @property
+    def bytes(self) -> int:
+        """All of it."""
+        return self.snapshot_bytes + self.update_bytes
+
     def add(self, update_bytes: int) -> None:
         """One update more."""
         self.updates += 1
@@ -57,5 +62,5 @@ class LogGrowth:
             return False
         return (
             self.updates > max(max_updates, snapshot_bytes // BYTES_PER_UPDATE) // CLOSING
-            or self.snapshot_bytes + self.update_bytes > 2 * snapshot_bytes + SLACK_BYTES
+            or self.bytes > 2 * snapshot_bytes + SLACK_BYTES
         )
