@@ -106,14 +106,14 @@ _DELAYS = {
 
 _FAULTS = (Log.DELETED, Log.CORRUPT, Log.OLDER, Log.LOCKED, Log.UNREACHABLE)
 
-RUN_EVERY = 10
+RUN_EVERY = 12
 FAULT_EVERY = 4
 
 
 def plan(number: int) -> Plan:
     """The plan of a round. The same number has the same plan."""
     rng = random.Random(number)
-    kills = rng.choices((1, 2, 3), (5, 3, 2))[0]
+    kills = rng.choices((1, 2, 3), (7, 2, 1))[0]
     runs = number % RUN_EVERY == 0
     faults = not runs and number % FAULT_EVERY == 1
     if faults:
@@ -126,7 +126,7 @@ def plan(number: int) -> Plan:
         logs[rng.randrange(kills)] = rng.choice(_FAULTS)
     return Plan(
         number=number,
-        ballast=rng.choice((0, 0, 10_000, 2_000_000, 5_000_000)),
+        ballast=rng.choice((0, 0, 0, 10_000, 1_000_000, 2_000_000)),
         authors=rng.choice((1, 1, 2)),
         leaver=rng.random() < 0.3,
         log_delay=rng.choice((0.0, 0.05, 0.1)),
@@ -136,7 +136,7 @@ def plan(number: int) -> Plan:
         lives=tuple(
             Life(
                 moment,
-                before=rng.uniform(0, 0.4),
+                before=rng.uniform(0, 0.3),
                 delay=rng.uniform(0, _DELAYS[moment]),
                 fresh_first=rng.random() < 0.4,
                 kernels_outlive=rng.random() < 0.5,

@@ -72,7 +72,7 @@ class Life:
 
     def __init__(self, site: Site, tasks: TaskGroup) -> None:
         self.site = site
-        self.writer = LogWriter(site.log, 0.005, self._say_degraded)
+        self.writer = LogWriter(site.log, site.settings.log_delay, self._say_degraded)
         self.documents = OpenDocuments(tasks, self._make)
         self.targets = NotebookTargets(tasks, self.documents.open)
         self.events: list[NoticeEvent] = []

@@ -12,7 +12,7 @@ from anyio import Event, create_task_group, current_time, sleep
 from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
 
 from ydoc_exec.errors import LoadFailed
-from ydoc_exec.files.decision import Base, fingerprint
+from ydoc_exec.files.decision import Base, Fingerprint, fingerprint
 from ydoc_exec.files.file_mirror import FileMirror
 from ydoc_exec.settings import Settings
 
@@ -52,6 +52,7 @@ class Paper:
         self.said: list[str] = []
         self.troubles: list[str | None] = []
         self.bases: list[Base] = []
+        self.announced: list[Fingerprint] = []
         self.copies: list[Any] = []
         self.taken_up = 0
         self.unreadable = False
@@ -86,6 +87,9 @@ class Paper:
 
     def agreed(self, base: Base, content: Any) -> None:
         self.bases.append(base)
+
+    async def will_save(self, content: Fingerprint) -> None:
+        self.announced.append(content)
 
     def saved(self, base: Base) -> None:
         self.said.append("saved")

@@ -26,15 +26,21 @@ class Base:
 
     file: Fingerprint
     document: Fingerprint
+    saving: Fingerprint | None = None
+    """What the document was when a save of it began; None if its end is known."""
 
     def __str__(self) -> str:
-        return f"{self.file}/{self.document}"
+        return "/".join(filter(None, (self.file, self.document, self.saving)))
 
     @classmethod
     def parse(cls, text: str) -> Base | None:
         """Read what ``str`` wrote, or None."""
-        file, slash, document = text.partition("/")
-        return cls(Fingerprint(file), Fingerprint(document)) if slash else None
+        parts = [Fingerprint(part) for part in text.split("/")]
+        return cls(*parts) if len(parts) in (2, 3) else None
+
+    def beside(self, file: Fingerprint) -> Base:
+        """The same, knowing what the file is now: whether the save came to its end."""
+        return Base(file, file) if file == self.saving else Base(self.file, self.document)
 
 
 class Decision(Enum):
