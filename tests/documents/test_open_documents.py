@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import weakref
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -390,6 +391,21 @@ async def test_nothing_is_opened_when_the_server_stops(site: Site) -> None:
         with pytest.raises(ServerStopping):
             async with life.documents.open(ROOM):
                 pass
+
+
+async def test_one_that_is_loading_when_the_server_stops_is_closed_too(site: Site) -> None:
+    site.write(ab())
+    async with site.serving() as life, create_task_group() as tasks:
+
+        async def look() -> None:
+            with suppress(ServerStopping):
+                async with life.documents.open(ROOM) as document:
+                    await document.closed.wait()
+
+        tasks.start_soon(look)
+        await until(lambda: site.contents.reads)
+        assert not life.documents.all()
+        await life.documents.close()
 
 
 async def test_the_end_of_one_does_not_concern_the_others(

@@ -153,6 +153,8 @@ class OpenDocuments:
             loaded = True
             # Registered in the same step: from now on it can be found.
             self._documents[document.room_id] = document
+            if self._stopped:
+                document.stop()  # it was loading when the others were closed
             task_status.started()
 
         files = self._deleted_files
