@@ -50,8 +50,10 @@ PURE = (
     "notebook",
     "files.decision",
     "files.merge",
+    "files.namesake",
     "files.wipe",
     "room.deletions",
+    "store.compaction",
     "sync",
     *BASE,
 )
@@ -77,6 +79,7 @@ ONLY_IN = {
     "jupyter_client": ("kernel",),
     "zmq": ("kernel",),
     "sqlite3": ("store",),
+    "filelock": ("documents.ownership",),
 }
 """Libraries that only some parts know; the others are given what they need."""
 
