@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from base64 import b64encode
 from collections.abc import Callable
+from dataclasses import replace
 from secrets import randbits
 from typing import Any
 
@@ -39,7 +40,7 @@ from ydoc_exec.errors import (
     YdocExecError,
 )
 from ydoc_exec.files.contents import ContentsManager
-from ydoc_exec.files.decision import Base, Decision, decide, fingerprint
+from ydoc_exec.files.decision import Base, Decision, Fingerprint, decide, fingerprint
 from ydoc_exec.files.file_mirror import FileContent, FileMirror
 from ydoc_exec.files.namesake import is_namesake
 from ydoc_exec.files.reconciliation import digests, reconcile
@@ -122,6 +123,7 @@ class OpenDocument:
     async def run(self, started: Callable[[], None]) -> None:
         """Load, call ``started``, then live until nobody needs the document or ``stop``.
 
+        self._saving: Fingerprint | None = None
         Raises what ``FileMirror.load`` raises; then nothing was changed anywhere.
         """
         await self._load()
@@ -209,10 +211,9 @@ class OpenDocument:
         """Start recording from what the document is now: when it was loaded, or the log has lost it."""
         if self._unread:
             return  # nothing may take the place of what nobody has read
-        base = self.mirror.base
         snapshot = self._doc.get_update()
         self._growth.restart(len(snapshot))
-        self._writer.begin(self.room_id, self.lineage, snapshot, None if base is None else str(base))
+        self._writer.begin(self.room_id, self.lineage, snapshot, self._base_text())
 
     # MirroredDocument
 
@@ -263,10 +264,24 @@ class OpenDocument:
 
     def saved(self, base: Base) -> None:
         if self.target is not None:
+        self._saving = None
             self.target.forget_ended()
         self._behind = False
         self._say({"dirty": False})
         self._compact_log()
+    async def will_save(self, content: Fingerprint) -> None:
+        # The log must not know less than the file: what it lacked would be taken for another program's work.
+        self._saving = content
+        base = self._base_text()
+        if base is not None:
+            self._writer.set_base(self.room_id, base)
+        with move_on_after(SAVE_WAITS_SECONDS):
+            try:
+                await self._writer.flush(self.room_id)
+            except UpdateLogError as error:
+                # The writer says it, once for all documents.
+                logger.debug("%s is saved without it: %s", self.room_id, error)
+
         self._holds_changed.set()  # nobody may have waited for more than this
 
     def save_failed(self, why: str | None) -> None:
@@ -432,7 +447,7 @@ class OpenDocument:
         """
         if not is_namesake(document, file.content):
             return False
-        base = Base.parse(history.base or "")
+        base = _base(history, file)
         decision = Decision.MERGE if base is None else decide(file.fingerprint, fingerprint(document), base)
         if decision not in (Decision.MERGE, Decision.RELOAD) or self._was(file, history):
             return False
@@ -450,7 +465,7 @@ class OpenDocument:
 
     def _agree(self, file: FileContent, history: History) -> tuple[bool, Base]:
         """Bring the replayed document and the file together: whether it is ahead, and their common base."""
-        base = Base.parse(history.base or "")
+        base = _base(history, file)
         document = fingerprint(self.read())
         if document == file.fingerprint:
             return False, Base(document, document)
@@ -543,6 +558,11 @@ class OpenDocument:
         if returned is not None:
             self.record_anew()
         return returned
+
+    def _base_text(self) -> str | None:
+        """What the log is told of the base."""
+        base = self.mirror.base
+        return None if base is None else str(replace(base, saving=self._saving))
 
     def _path(self) -> str:
         return self.document.path or self.room_id.file_id
@@ -695,3 +715,8 @@ class OpenDocument:
             await self._writer.flush(self.room_id)
         except UpdateLogError as error:
             logger.error("%s", error)
+
+
+def _base(history: History, file: FileContent) -> Base | None:
+    base = Base.parse(history.base or "")
+    return None if base is None else base.beside(file.fingerprint)

@@ -98,6 +98,12 @@ class MirroredDocument(Protocol):
         """This is what file and document have in common from now on, whatever was changed meanwhile."""
         ...
 
+    async def will_save(self, content: Fingerprint) -> None:
+        """The file is about to become this content of the document. Remember it for a server that is killed
+        meanwhile, with all that led to it.
+        """
+        ...
+
     def saved(self, base: Base) -> None:
         """File and document are equal as of now."""
         ...
@@ -422,6 +428,7 @@ class FileMirror:
         trust_changed = self._type == "notebook" and _trusted(content) != self._trust
         model: dict[str, Any] | None = None
         if document != self._base.document or trust_changed or self._missing or unreadable:
+            await self._document.will_save(document)
             model = await self._write(save, content)
             if model is None:
                 return None
