@@ -66,6 +66,9 @@ AUTHOR_BITS = 28
 left of every value that was replaced contains such an id: four bytes of this, eight of pycrdt's own (53 bits).
 Yjs gives each tab one of 32 bits."""
 
+SAVE_WAITS_SECONDS = 2.0
+"""How long a save waits for the log to have what is saved."""
+
 STATES_TRIED = 32
 """A server that is killed between saving and saying so in the log has made few updates in that time."""
 
