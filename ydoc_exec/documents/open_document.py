@@ -120,13 +120,13 @@ class OpenDocument:
         self._behind = False
         self._growth = LogGrowth()
         self._unread = False
+        self._saving: Fingerprint | None = None
 
     # Life
 
     async def run(self, started: Callable[[], None]) -> None:
         """Load, call ``started``, then live until nobody needs the document or ``stop``.
 
-        self._saving: Fingerprint | None = None
         Raises what ``FileMirror.load`` raises; then nothing was changed anywhere.
         """
         await self._load()
@@ -261,17 +261,11 @@ class OpenDocument:
         return self.document.ystate.get("autosave") is not False
 
     def agreed(self, base: Base, content: Any) -> None:
+        self._saving = None
         with self.room.writing(FromServer()):
             write_base(self._doc, digests(content))
         self._writer.set_base(self.room_id, str(base))
 
-    def saved(self, base: Base) -> None:
-        if self.target is not None:
-        self._saving = None
-            self.target.forget_ended()
-        self._behind = False
-        self._say({"dirty": False})
-        self._compact_log()
     async def will_save(self, content: Fingerprint) -> None:
         # The log must not know less than the file: what it lacked would be taken for another program's work.
         self._saving = content
@@ -285,6 +279,12 @@ class OpenDocument:
                 # The writer says it, once for all documents.
                 logger.debug("%s is saved without it: %s", self.room_id, error)
 
+    def saved(self, base: Base) -> None:
+        if self.target is not None:
+            self.target.forget_ended()
+        self._behind = False
+        self._say({"dirty": False})
+        self._compact_log()
         self._holds_changed.set()  # nobody may have waited for more than this
 
     def save_failed(self, why: str | None) -> None:
