@@ -13,7 +13,7 @@ from dataclasses import replace
 from secrets import randbits
 from typing import Any
 
-from anyio import Event, create_task_group, move_on_after
+from anyio import Event, create_task_group, move_on_after, sleep
 from anyio.abc import TaskGroup
 from jupyter_ydoc import YNotebook
 from jupyter_ydoc.ybasedoc import YBaseDoc
@@ -69,6 +69,9 @@ Yjs gives each tab one of 32 bits."""
 SAVE_WAITS_SECONDS = 2.0
 """How long a save waits for the log to have what is saved."""
 
+COMPACT_PAUSE = 0.1
+"""Seconds before a log is compacted: whoever waits for what was just written comes first."""
+
 STATES_TRIED = 32
 """A server that is killed between saving and saying so in the log has made few updates in that time."""
 
@@ -117,7 +120,7 @@ class OpenDocument:
         self._holds_changed = Event()
         self._stopping = Event()
         self._tasks: TaskGroup | None = None
-        self._behind = False
+        self._compacting = False
         self._growth = LogGrowth()
         self._unread = False
         self._saving: Fingerprint | None = None
@@ -282,9 +285,7 @@ class OpenDocument:
     def saved(self, base: Base) -> None:
         if self.target is not None:
             self.target.forget_ended()
-        self._behind = False
         self._say({"dirty": False})
-        self._compact_log()
         self._holds_changed.set()  # nobody may have waited for more than this
 
     def save_failed(self, why: str | None) -> None:
@@ -310,10 +311,6 @@ class OpenDocument:
         self._say({"hash": hash})
 
     def unsaved(self) -> None:
-        if self._behind:
-            # Not at the first change: whoever waits for what was just written comes first.
-            self._compact_log()
-        self._behind = True
         self.may_autosave()  # the wishes of those who change it now
         self._say({"dirty": True})
 
@@ -580,6 +577,9 @@ class OpenDocument:
     def _note_update(self, update: bytes, origin: Origin | None) -> None:
         self._writer.put(self.room_id, update)
         self._growth.add(len(update))
+        if self._tasks is not None and not self._compacting and self._log_is_long():
+            self._compacting = True
+            self._tasks.start_soon(self._compact_log)
 
     def _note_change(self, target: str, event: Any) -> None:
         if target != "state":
@@ -601,8 +601,13 @@ class OpenDocument:
     async def _correct_dirty(self) -> None:
         self._say({"dirty": self.mirror.dirty})
 
-    def _compact_log(self) -> None:
-        if self._growth.is_due(self._settings.log_compact_updates, self._settings.log_compact_bytes):
+    def _log_is_long(self) -> bool:
+        return self._growth.is_due(self._settings.log_compact_updates, self._settings.log_compact_bytes)
+
+    async def _compact_log(self) -> None:
+        await sleep(COMPACT_PAUSE)
+        self._compacting = False
+        if self._log_is_long():
             self._compact_log_to(self._doc.get_update())
 
     def _compact_log_to(self, snapshot: bytes) -> None:
