@@ -39,6 +39,8 @@ class Machine:
         self.random = Random(f"machine {seed}")
         self.off = False
         """Whether what is to be done in threads fails, as it never happens when the power is off."""
+        self.instant = False
+        """Whether it takes no time: for looking without disturbing."""
         self._chance = Random(f"chance {seed}")
         self._loop: _Loop | None = None
 
@@ -110,6 +112,8 @@ class Machine:
         return results[0]
 
     def _duration(self) -> float:
+        if self.instant:
+            return 0.0
         return self.random.choice((0.0, 0.0, 0.0001, 0.001, 0.001, 0.01, 0.1))
 
 

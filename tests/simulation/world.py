@@ -400,10 +400,23 @@ class World:
         elif log == "forgotten":
             async with self._site.log:
                 await self._site.log.forget(ROOM)
+        if self.verbose:
+            await self._say_what_is_logged()
         started = Event()
         self._stop, self._life_over = Event(), Event()
         self._tasks.start_soon(self._live, started, self._stop, self._life_over)
         await started.wait()
+
+    async def _say_what_is_logged(self) -> None:
+        self.machine.instant = True
+        async with self._site.log:
+            history = await self._site.log.read(ROOM)
+        self.machine.instant = False
+        if history is not None:
+            replica = PycrdtReplica(1)
+            for update in history.updates:
+                replica.apply(update)
+            self.say(f"    log ({history.lineage[:4]}) {_brief(replica.cells())}, base {history.base}")
 
     async def _live(self, started: Event, stop: Event, over: Event) -> None:
         try:
@@ -411,9 +424,7 @@ class World:
                 async with create_task_group() as writing:
                     async with create_task_group() as tasks:
                         life = Life(self._site, tasks)
-                        life.writer = LogWriter(
-                            self._site.log, self._site.settings.log_delay, lambda error: None
-                        )
+                        life.writer = self._writer(life)
                         await writing.start(life.writer.run)
                         with taken_over(self._site.contents, OpenFiles(life.documents, lambda path: path)):
                             self._life = life
@@ -432,6 +443,15 @@ class World:
                 self.machine.off = False
         finally:
             over.set()
+
+    def _writer(self, life: Life) -> LogWriter:
+        def say_degraded(error: UpdateLogError | None) -> None:
+            if error is None:
+                life.documents.log_is_back(life.writer.broken)
+            elif not self.machine.off:
+                self.outcome.wrong.append(f"the log failed: {error}")
+
+        return LogWriter(self._site.log, self._site.settings.log_delay, say_degraded)
 
     def _turn_off(self) -> None:
         """Nothing that happens from now on happened."""
