@@ -30,6 +30,11 @@ def new_run_id() -> RunId:
     return RunId(uuid4().hex)
 
 
+def new_lineage() -> Lineage:
+    """A lineage that no document has had before."""
+    return Lineage(uuid4().hex)
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class RoomId:
     """The name of a document's room: contents format, document type and file id.

@@ -201,10 +201,11 @@ class Tab(Peer):
             source += text
         await self.flush()
 
-    async def come_to(self, document: OpenDocument) -> None:
-        document.admit(self.client)
+    async def come_to(self, document: OpenDocument, session: str | None = None) -> None:
+        document.admit(self.client, session)
         await until(lambda: self.frames)
         await self.greet()
+        await self.flush()
         await until(lambda: self.synced)
         await self.flush()
 

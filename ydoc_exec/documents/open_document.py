@@ -46,7 +46,7 @@ from ydoc_exec.files.namesake import is_namesake
 from ydoc_exec.files.reconciliation import digests, reconcile
 from ydoc_exec.files.recovery_copies import Reason, RecoveryCopies
 from ydoc_exec.files.wipe import would_empty
-from ydoc_exec.ids import Lineage, RoomId
+from ydoc_exec.ids import Lineage, RoomId, new_lineage
 from ydoc_exec.notebook.notebook import Notebook
 from ydoc_exec.origin import FromFile, FromLog, FromServer, Origin
 from ydoc_exec.room.room import Returned, Room, guarded
@@ -476,16 +476,27 @@ class OpenDocument:
             decision = Decision.RELOAD
         match decision:
             case Decision.RELOAD:
+                self._begin_lineage()
                 self.take_up(file.path, file.content)
                 return False, Base(file.fingerprint, fingerprint(self.read()))
             case Decision.MERGE if self._was(file, history):
                 return True, Base(file.fingerprint, file.fingerprint)
             case Decision.MERGE:
+                self._begin_lineage()
                 self._merge_in(file)
                 return True, Base(file.fingerprint, file.fingerprint)
             case _:
                 assert base is not None
                 return decision is Decision.SAVE, base
+
+    def _begin_lineage(self) -> None:
+        """Take up what the file has beyond the log's history in a lineage of its own.
+
+        It may come from tabs: a server that could not write to this log saved it, or the log is an older copy. What
+        such a tab has must not be merged with it as it is.
+        """
+        self._reunion.forked(self.lineage, self._doc.get_state())
+        self.lineage = new_lineage()
 
     def _merge_in(self, file: FileContent) -> None:
         """Take up what another program did to the file while this server was not looking. Raises ``LoadFailed``."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from jupyter_ydoc.ybasedoc import YBaseDoc
-from pycrdt import Doc
+from pycrdt import Decoder, Doc
 
 from ydoc_exec.documents import document_types
 from ydoc_exec.documents.ancestry import read_base, read_lineage
@@ -49,6 +49,11 @@ class ReturningTab:
         """What it had in common with its file, as far as it was told."""
         return read_base(self._doc)
 
+    def is_within(self, state: bytes) -> bool:
+        """Whether a document of this state vector has everything that was ever written into it."""
+        there = _clocks(state)
+        return all(clock <= there.get(author, 0) for author, clock in _clocks(self._doc.get_state()).items())
+
     def note(self, update: bytes) -> None:
         """The client has changed it. Raises ``ProtocolError``."""
         with guarded("an update could not be applied"):
@@ -60,3 +65,9 @@ class ReturningTab:
         with guarded("a client's document cannot be read"):
             self.content = document_types.content_of(self.view)
         return before, self.content
+
+
+def _clocks(state: bytes) -> dict[int, int]:
+    """A state vector (Yjs' ``encodeStateVector``): for each author how much of it is there."""
+    decoder = Decoder(state)
+    return {decoder.read_var_uint(): decoder.read_var_uint() for _ in range(decoder.read_var_uint())}

@@ -16,7 +16,7 @@ from ydoc_exec.errors import LineageChanged
 from ydoc_exec.files.reconciliation import Reconciled, digests, reconcile
 from ydoc_exec.files.recovery_copies import Reason
 from ydoc_exec.files.wipe import is_wipe
-from ydoc_exec.ids import Lineage, RoomId
+from ydoc_exec.ids import Lineage, RoomId, new_lineage
 from ydoc_exec.origin import FromServer
 from ydoc_exec.room.room import Returned, Room, guarded
 from ydoc_exec.room.room_client import RoomClient
@@ -55,6 +55,11 @@ class Reunion:
         self._room = room
         self._document = document
         self._open = open_document
+        self._forked: tuple[Lineage, bytes] | None = None
+
+    def forked(self, lineage: Lineage, state: bytes) -> None:
+        """The document had this state when it left this lineage: who has no more can be served as it is."""
+        self._forked = lineage, state
 
     def take_in(self, client: RoomClient, state: bytes) -> Returned | None:
         """Bring a client's whole document together with the open one.
@@ -64,6 +69,8 @@ class Reunion:
         """
         tab = ReturningTab(self._room_id, state)
         if tab.new or tab.lineage == self._open.lineage:
+            return None
+        if self._forked is not None and tab.lineage == self._forked[0] and tab.is_within(self._forked[1]):
             return None
         if not client.may_write:
             raise LineageChanged(tab.lineage, self._open.lineage)
@@ -87,9 +94,11 @@ class Reunion:
             result = reconcile({}, own, seen, live)
         self._keep_conflict(result, seen, where, user)
         kept = self._unite(tab, result.content, keep_theirs=alone)
-        if alone and tab.lineage:
-            # What that tab has is as it was, and so it is in others that come back like it.
-            self._open.adopt(tab.lineage)
+        if alone:
+            # What that tab has is as it was, and so it is in others that come back like it; but not if they may have
+            # what others of that lineage brought, of which the document has a version of its own.
+            same = bool(tab.lineage) and result.content == seen
+            self._open.adopt(tab.lineage if same else new_lineage())
         return kept
 
     def settle(self, tab: ReturningTab, kept: frozenset[str], user: str) -> None:
