@@ -29,7 +29,7 @@ from ydoc_exec.documents.past import is_mostly_past, without_past
 from ydoc_exec.documents.readable import replace_non_finite, require_format
 from ydoc_exec.documents.returning_tab import ReturningTab
 from ydoc_exec.documents.reunion import Reunion
-from ydoc_exec.documents.union import take_up
+from ydoc_exec.documents.union import hear, take_up
 from ydoc_exec.documents.wipe_guard import WipeGuard
 from ydoc_exec.errors import (
     CopyFailed,
@@ -105,6 +105,7 @@ class OpenDocument:
             backlog=settings.client_backlog,
             save=self._save_for,
             before_update=lambda client, update: self._wipe_guard.look(client, update),
+            hear=lambda update: hear(self.document, update),
         )
         self.document: YBaseDoc = document_types.wrap(room_id, self._doc, self.room.awareness)
         self._wipe_guard = WipeGuard(room_id, self.document, self.keep_copy)
@@ -137,6 +138,9 @@ class OpenDocument:
             async with self.room.open(), create_task_group() as tasks:
                 self._tasks = tasks
                 tasks.start_soon(self.mirror.run)
+                if self._unread:
+                    # The log may have come back while nobody could be told.
+                    tasks.start_soon(self._read_late)
                 if self.notebook is not None and self.target is not None:
                     # Not before the room is open: what it writes must reach the log.
                     self.target.attach(

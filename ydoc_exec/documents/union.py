@@ -44,6 +44,7 @@ def unite(
     before = {name: _plan(doc.get(name, type=Map)) for name in SERVERS_MAPS}
     our_items, their_items = cell_items(document), cell_items(theirs)
     our_text = str(document.get()) if isinstance(document, YUnicode) else ""
+    states = _states(document)
     doc.apply_update(theirs.ydoc.get_update())
     kept: frozenset[str] = frozenset()
     if isinstance(document, YNotebook):
@@ -51,6 +52,7 @@ def unite(
     elif isinstance(document, YUnicode):
         _drop_text(doc.get("source", type=Text), our_text, theirs.ydoc.get("source", type=Text), keep_theirs)
     become()
+    _set_states(document, states)
     for name, plan in before.items():
         _restore(doc.get(name, type=Map), plan)
     return kept
@@ -72,6 +74,18 @@ def take_up(document: YBaseDoc, update: bytes) -> None:
     doc.apply_update(update)
     for name, plan in before.items():
         _restore(doc.get(name, type=Map), plan)
+
+
+def hear(document: YBaseDoc, update: bytes) -> None:
+    """Let ``document`` have what a client has that connects, whose word does not count about what is running.
+
+    It may come from before a restart. Called inside a transaction.
+    """
+    live: Map[Any] = document.ydoc.get("execution", type=Map)
+    before, states = _plan(live), _states(document)
+    document.ydoc.apply_update(update)
+    _set_states(document, states)
+    _restore(live, before)
 
 
 def replace_text(text: Text, wanted: str) -> None:
@@ -132,6 +146,26 @@ def _drop_text(both: Text, ours: str, theirs: Text, keep_theirs: bool) -> None:
             del both[border : border + len(second.encode())]
         else:
             del both[0:border]
+
+
+def _states(document: YBaseDoc) -> dict[str, str]:
+    """What each cell says of its execution."""
+    if not isinstance(document, YNotebook):
+        return {}
+    return {
+        str(cell.get("id")): cell["execution_state"] for cell in document.ycells if "execution_state" in cell
+    }
+
+
+def _set_states(document: YBaseDoc, states: dict[str, str]) -> None:
+    """Let no cell say that it is running because it was, when the other side was seen last."""
+    if not isinstance(document, YNotebook):
+        return
+    for cell in document.ycells:
+        if "execution_state" in cell:
+            state = states.get(str(cell.get("id")), "idle")
+            if cell["execution_state"] != state:
+                cell["execution_state"] = state
 
 
 def _first_item(text: Text) -> Any:

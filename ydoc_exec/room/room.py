@@ -68,6 +68,7 @@ class Room:
             moment it was called, and raises when that is impossible. None: there is no file.
         before_update: called with every update of a client before it is applied. It may write, and may raise a
             ``YdocExecError`` to refuse the update and its sender.
+        hear: applies what a client has when it connects. It may have been away for long.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Room:
         backlog: int,
         save: Callable[[RoomClient, int], None] | None = None,
         before_update: Callable[[RoomClient, bytes], None] = lambda client, update: None,
+        hear: Callable[[bytes], None] | None = None,
     ) -> None:
         self.name = name
         self.doc = doc
@@ -86,6 +88,7 @@ class Room:
         self._backlog = backlog
         self._save = save
         self._before_update = before_update
+        self._hear = doc.apply_update if hear is None else hear
         # It is never ready, so it does not observe the document: see ``room_client.py``.
         self._yroom = YRoom(ready=False, ydoc=doc, log=logger)
         self._returned: dict[RoomClient, Returned] = {}
@@ -157,11 +160,12 @@ class Room:
         if isinstance(message, sync.SyncStep1):
             client.put(sync.step2(self._diff(message.state)))
             client.caught_up()
-        elif isinstance(message, (sync.SyncStep2, sync.SyncUpdate)):
-            self._apply(client, message.update)
-            if isinstance(message, sync.SyncStep2):
-                # It answers the question that came behind the room's document, so it has that.
-                self._settle(client)
+        elif isinstance(message, sync.SyncUpdate):
+            self._apply(client, message.update, self.doc.apply_update)
+        elif isinstance(message, sync.SyncStep2):
+            self._apply(client, message.update, self._hear)
+            # It answers the question that came behind the room's document, so it has that.
+            self._settle(client)
         elif isinstance(message, sync.Awareness):
             client.awareness_ids.update(state.client_id for state in message.states)
             return True
@@ -223,7 +227,7 @@ class Room:
                         continue
                     returned = take_in(client, message.update)
                     if returned is None:
-                        self._apply(client, message.update)
+                        self._apply(client, message.update, self._hear)
                     else:
                         self._returned[client] = returned
                     client.unread(frames)
@@ -240,14 +244,14 @@ class Room:
         if returned is not None:
             returned.settle()
 
-    def _apply(self, client: RoomClient, update: bytes) -> None:
+    def _apply(self, client: RoomClient, update: bytes, apply: Callable[[bytes], None]) -> None:
         if not client.may_write or update == EMPTY_UPDATE:
             return
         self._before_update(client, update)
         if client in self._returned:
             self._returned[client].note(update)
         with guarded("an update could not be applied"), self.writing(FromClient(client.number)):
-            self.doc.apply_update(update)
+            apply(update)
 
     def _diff(self, state: bytes) -> bytes:
         with guarded("a state vector could not be read"):
