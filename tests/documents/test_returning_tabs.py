@@ -58,8 +58,10 @@ async def come_back(tab: Peer, document: OpenDocument, lineage: str) -> None:
         await document.room.barrier("it", 5)
 
 
-async def meet(life: Life, change: Callable[[Tab], None] | None = None, *, save: bool = True) -> Away:
-    """A tab that opens the document, changes it, and goes away in mid-connection."""
+async def meet(
+    life: Life, change: Callable[[Tab], None] | None = None, *, save: bool = True, leave: bool = False
+) -> Away:
+    """A tab that opens the document, changes it, and goes away: in mid-connection, or it takes its leave."""
     tab = Tab()
     async with life.documents.open(ROOM) as document:
         await tab.come_to(document)
@@ -71,6 +73,8 @@ async def meet(life: Life, change: Callable[[Tab], None] | None = None, *, save:
         if save:
             await document.mirror.save()
             await until(lambda: tab.state.get("dirty") is False)
+        if leave:
+            tab.leave()
         return Away(tab, document.lineage)
 
 
