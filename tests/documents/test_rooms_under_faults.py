@@ -543,5 +543,5 @@ async def test_saves_of_one_document_never_overlap(site: Site, monkeypatch: pyte
             await sleep(0.003)
         await until(lambda: len(tab.news) == len(other.news) == 10)
         await until(lambda: site.on_disk == ["9", "b", "c"])
-    assert total > 3
+    assert total > 1
     assert most == 1
