@@ -21,6 +21,7 @@ from tests.room.waiting import until
 from ydoc_exec.documents.collaboration import Collaboration
 from ydoc_exec.errors import UpdateLogError
 from ydoc_exec.ids import Lineage, RoomId
+from ydoc_exec.room.room import Room
 from ydoc_exec.store.memory_update_log import MemoryUpdateLog
 from ydoc_exec.store.update_log import History
 
@@ -243,6 +244,29 @@ async def test_a_history_that_cannot_be_read_at_all_stays_as_it_is(
     async with server.serving(log) as collaboration, collaboration.documents.open(room) as document:
         assert of(document) == ["only in the log", "b"]
         assert document.lineage == lineage
+
+
+async def test_a_log_that_works_again_before_the_document_is_open(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody can be told of it yet."""
+    log = FaultyLog()
+    room, _, _ = await unsaved_in_the_log(server, log)
+    log.read_error = GONE
+    open_room = Room.open
+
+    @asynccontextmanager
+    async def open_late(self: Room) -> AsyncIterator[None]:
+        if self.name == str(room):
+            log.read_error = None
+            await until(lambda: "works again" in caplog.text)
+        async with open_room(self):
+            yield
+
+    monkeypatch.setattr(Room, "open", open_late)
+    async with server.serving(log) as collaboration, collaboration.documents.open(room) as document:
+        await until(lambda: of(document) == ["only in the log", "b"])
+        await until(lambda: on_disk(server) == ["only in the log", "b"])
 
 
 async def test_it_is_read_late_and_is_no_document(server: Server, caplog: pytest.LogCaptureFixture) -> None:
