@@ -71,6 +71,10 @@ class YdocExec(ExtensionApp):
     log_compact_bytes = Integer(
         DEFAULTS.log_compact_bytes, help="Bytes of updates after which a document's log is compacted."
     ).tag(config=True)
+    load_patience = Float(
+        DEFAULTS.load_patience,
+        help="Seconds for which a file that cannot be read is read again before its document is refused.",
+    ).tag(config=True)
     save_delay = Float(
         DEFAULTS.save_delay, help="Seconds after the last change until a document is saved."
     ).tag(config=True)
@@ -130,6 +134,7 @@ class YdocExec(ExtensionApp):
             log_delay=self.log_delay,
             log_compact_updates=self.log_compact_updates,
             log_compact_bytes=self.log_compact_bytes,
+            load_patience=self.load_patience,
             save_delay=self.save_delay,
             save_interval=self.save_interval,
             save_retry=self.save_retry,

@@ -38,6 +38,10 @@ class Settings:
     """It is replaced too when its updates, without the largest of them, are larger than this and larger than the
     snapshot."""
 
+    load_patience: float = 1.0
+    """A file that cannot be read is read again for so long before its document is refused: another program may be
+    about to write it."""
+
     save_delay: float = 1.0
     """A document is saved so long after the last change of its content."""
 

@@ -111,6 +111,7 @@ class Site:
         self.settings = Settings(
             recovery_dir=root / "recovery",
             log_delay=0.005,
+            load_patience=0.0,
             save_delay=0.01,
             save_interval=0.1,
             save_retry=0.03,

@@ -83,6 +83,25 @@ async def test_a_load_that_fails_leaves_nothing_behind(site: Site) -> None:
             assert sources(document) == ["a", "b"]
 
 
+@pytest.mark.parametrize("written", [b"", b'{"cells": [', b"\xff"], ids=["empty", "half of it", "no text"])
+async def test_a_file_that_another_program_is_about_to_write(site: Site, written: bytes) -> None:
+    """Whoever opens it in the middle of that gets it when it is there."""
+    site.set(load_patience=30.0)
+    site.file.write_bytes(written)
+    async with site.serving() as life, create_task_group() as tasks:
+
+        async def finish() -> None:
+            await until(lambda: site.contents.reads >= 2)
+            site.write(ab())
+
+        tasks.start_soon(finish)
+        tab = Tab()
+        async with life.documents.open(ROOM) as document:
+            await tab.come_to(document)
+            assert tab.sources == ["a", "b"]
+        tab.leave()
+
+
 async def test_no_turn_is_kept_for_files_that_nobody_opens(site: Site) -> None:
     async with site.serving() as life:
         for number in range(5):

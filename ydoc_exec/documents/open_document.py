@@ -13,7 +13,7 @@ from dataclasses import replace
 from secrets import randbits
 from typing import Any
 
-from anyio import Event, create_task_group, move_on_after, sleep
+from anyio import Event, create_task_group, current_time, move_on_after, sleep
 from anyio.abc import TaskGroup
 from jupyter_ydoc import YNotebook
 from jupyter_ydoc.ybasedoc import YBaseDoc
@@ -57,6 +57,9 @@ from ydoc_exec.store.log_writer import LogWriter
 from ydoc_exec.store.update_log import History, UpdateLog
 
 logger = logging.getLogger(__name__)
+
+LOAD_PAUSE = 0.05
+"""Seconds until a file that could not be read is read again; twice as long each time."""
 
 LAST_SAVE_SECONDS = 10.0
 """How long closing waits for the last save. The log has what it does not get done."""
@@ -327,7 +330,7 @@ class OpenDocument:
     # Private: loading
 
     async def _load(self) -> None:
-        file = await self.mirror.load()
+        file = await self._load_file()
         history = await self._read_log(file)
         unsaved = False
         base: Base | None = None
@@ -355,6 +358,20 @@ class OpenDocument:
         self.record_anew()
         self.room.add_sink(self._note_update)
         self.document.observe(self._note_change)
+
+    async def _load_file(self) -> FileContent:
+        """Raises what ``FileMirror.load`` raises; ``LoadFailed`` when it was tried for a while."""
+        deadline = current_time() + self._settings.load_patience
+        pause = LOAD_PAUSE
+        while True:
+            try:
+                return await self.mirror.load()
+            except LoadFailed as error:
+                if current_time() + pause > deadline:
+                    raise
+                logger.debug("%s", error)
+            await sleep(pause)
+            pause *= 2
 
     async def _read_log(self, file: FileContent) -> History | None:
         """The recorded history, replayed into the document; None if there is none that is of this file and can be
