@@ -7,7 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ydoc_exec.files.cell_ids import identify
+from tests.notebooks import cell
+from ydoc_exec.files.cell_ids import identify, names_as_in
 
 
 def notebook(*sources: str, kind: str = "code") -> dict[str, Any]:
@@ -67,3 +68,10 @@ def test_no_id_is_given_twice(
     assert len(set(given_ids)) == len(mixed)
     assert all(given_ids)
     assert [cell["source"] for cell in mixed] == [cell["source"] for cell in after]
+
+
+def test_two_readings_of_one_notebook() -> None:
+    before = [cell("x-0", "a"), cell("x-1", "b"), cell("kept", "c"), cell("x-3", "new")]
+    after = [cell("y-0", "a"), cell("y-1", "b, changed"), cell("kept", "c, changed")]
+    assert names_as_in(before, after) == {"x-0": "y-0", "x-1": "y-1"}
+    assert names_as_in(after, after) == {}

@@ -86,6 +86,11 @@ def content_of(document: YBaseDoc) -> Any:
     }
 
 
+def has_ids_in_files(notebook: dict[str, Any]) -> bool:
+    """Whether the files of notebooks of this one's format have the ids of its cells (from nbformat 4.5 on)."""
+    return (notebook["nbformat"], notebook["nbformat_minor"]) >= (4, 5)
+
+
 def as_document(room: RoomId, content: Any, print_: Fingerprint, like: Sequence[dict[str, Any]] = ()) -> Any:
     """A file's content as a document would give it back: with an id in every cell and what is filled in."""
     with guarded("it cannot become a shared document"):

@@ -5,8 +5,10 @@ It is read into a document of its own, so that nothing of it reaches the room be
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from jupyter_ydoc import YNotebook
 from jupyter_ydoc.ybasedoc import YBaseDoc
 from pycrdt import Decoder, Doc
 
@@ -26,6 +28,7 @@ class ReturningTab:
 
     def __init__(self, room: RoomId, state: bytes) -> None:
         self._doc: Doc[Any] = Doc()
+        self._names: dict[str, str] = {}
         deleted_units(state)  # refuses what would end the process
         with guarded("a client's document cannot be read"):
             self._doc.apply_update(state)
@@ -47,7 +50,19 @@ class ReturningTab:
     @property
     def base(self) -> Digests:
         """What it had in common with its file, as far as it was told."""
-        return read_base(self._doc)
+        known = read_base(self._doc)
+        return {self._names.get(name, name): digest for name, digest in known.items()}
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Call cells otherwise from now on: by their ids, what the new ones are."""
+        if not names or not isinstance(self.view, YNotebook):
+            return
+        self._names = dict(names)
+        with self._doc.transaction():
+            for cell in self.view.ycells:
+                if cell.get("id") in names:
+                    cell["id"] = names[cell["id"]]
+            self.content = document_types.content_of(self.view)
 
     def is_within(self, state: bytes) -> bool:
         """Whether a document of this state vector has everything that was ever written into it."""

@@ -13,6 +13,7 @@ from ydoc_exec.documents import document_types
 from ydoc_exec.documents.returning_tab import ReturningTab
 from ydoc_exec.documents.union import unite
 from ydoc_exec.errors import LineageChanged
+from ydoc_exec.files.cell_ids import names_as_in
 from ydoc_exec.files.reconciliation import Reconciled, digests, reconcile
 from ydoc_exec.files.recovery_copies import Reason
 from ydoc_exec.files.wipe import is_wipe
@@ -82,7 +83,10 @@ class Reunion:
 
         ``where`` says where it was, for people. Raises ``CopyFailed`` or ``ProtocolError``; then nothing was changed.
         """
-        own, seen = self._content(), tab.content
+        own = self._content()
+        if isinstance(self._document, YNotebook) and not document_types.has_ids_in_files(own):
+            tab.rename(names_as_in(tab.content["cells"], own["cells"]))
+        seen = tab.content
         live = self._open.live_cells()
         alone = not self._room.clients and not live
         # The server tells every tab the file's hash. If it is still the same, nobody ran anything since.

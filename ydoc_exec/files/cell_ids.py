@@ -51,6 +51,24 @@ def identify(notebook: Notebook, print_: str, like: Sequence[Cell] = ()) -> Note
     }
 
 
+def names_as_in(cells: Sequence[Cell], like: Sequence[Cell]) -> dict[str, str]:
+    """For cells of ``cells`` whose ids are not in ``like``: the id of the cell there that they seem to stand for.
+
+    For two readings of notebooks whose files have no ids.
+    """
+    there = {cell.get("id") for cell in like}
+    nameless = [
+        cell if cell.get("id") in there else {key: value for key, value in cell.items() if key != "id"}
+        for cell in cells
+    ]
+    named = identify({"cells": nameless}, "", like)["cells"]
+    return {
+        before["id"]: after["id"]
+        for before, after in zip(cells, named, strict=True)
+        if before.get("id") and before["id"] != after["id"] and after["id"] in there
+    }
+
+
 def _looks(cell: Cell) -> tuple[str, str]:
     source = cell.get("source", "")
     return str(cell.get("cell_type")), "".join(source) if isinstance(source, list) else str(source)

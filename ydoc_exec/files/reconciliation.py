@@ -147,8 +147,12 @@ def _without_result(cell: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rest(cell: dict[str, Any]) -> dict[str, Any]:
-    """What somebody wrote: no results, no timings of them, and no trust, which every reading says anew."""
+    """What somebody wrote: no results, no timings of them, and no trust, which every reading says anew.
+
+    No id either: where files have none, a cell may be called otherwise the next time.
+    """
     rest = _without_result(cell)
+    rest.pop("id", None)
     metadata = rest.get("metadata")
     if isinstance(metadata, dict):
         rest["metadata"] = {key: value for key, value in metadata.items() if key not in _OF_RESULTS}
