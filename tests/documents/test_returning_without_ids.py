@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.documents.conftest import ROOM, Site, Tab, cell, notebook
+from tests.documents.conftest import ROOM, Site, Tab
 from tests.documents.test_returning_tabs import Away, come_back, everywhere, forget, meet, retype
+from tests.notebooks import cell, notebook
 
 pytestmark = [
     pytest.mark.anyio,
@@ -56,4 +57,19 @@ async def test_cells_were_added_and_deleted(site: Site) -> None:
         tab = away.again(change)
         await come_back(tab, document, away.lineage)
         await everywhere(site, document, tab, ["new in the file", "edited", "c", "new in the tab"])
+        assert not site.copies
+
+
+async def test_a_cell_that_was_added_before_one_that_was_changed(site: Site) -> None:
+    away = await old_format(site)
+    site.write(notebook(cell(None, "changed elsewhere"), cell(None, "b"), cell(None, "c"), minor=4))
+
+    def change(tab: Tab) -> None:
+        tab.notebook.ycells.insert(2, tab.notebook.create_ycell(cell("new", "")))
+        retype(3, "typed while away")(tab)
+
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        tab = away.again(change)
+        await come_back(tab, document, away.lineage)
+        await everywhere(site, document, tab, ["changed elsewhere", "b", "", "typed while away"])
         assert not site.copies
