@@ -154,6 +154,7 @@ async def test_deleted_while_it_lingers(server: Server) -> None:
         await until(lambda: is_closed(collaboration, old))
     assert not (server.root / "a.ipynb").exists()
     assert await recorded(server, old) is None
+    assert copies(server) == []
 
 
 async def test_deleted_while_somebody_has_it_open(server: Server) -> None:
@@ -170,6 +171,40 @@ async def test_deleted_while_somebody_has_it_open(server: Server) -> None:
             tab.leave()
         await until(lambda: is_closed(collaboration, old))
     assert not (server.root / "a.ipynb").exists()
+    assert await recorded(server, old) is None
+    [copy] = copies(server)
+    assert [cell["source"] for cell in copy["cells"]] == ["still here", "b"]
+
+
+async def test_deleted_while_somebody_types_and_its_name_given_to_a_new_file(server: Server) -> None:
+    """The two never meet, and what was typed and not saved is a recovery copy."""
+    old = server.room("a.ipynb")
+    async with server.serving() as collaboration:
+        async with collaboration.documents.open(old) as document:
+            tab = Tab()
+            await tab.come_to(document)
+            server.delete(collaboration, "a.ipynb")
+            await until(lambda: document.mirror.missing)
+            write(server, "a.ipynb", NEW)
+            new = server.room("a.ipynb")
+            assert new != old
+            await tab.edit(0, "in the deleted one")
+            await until(lambda: of(document) == ["in the deleted one", "b"])
+            async with collaboration.documents.open(new) as other:
+                second = Tab()
+                await second.come_to(other)
+                assert second.sources == ["new", ""]
+                await second.edit(0, "in the new one")
+                await until(lambda: on_disk(server, "a.ipynb") == ["in the new one", ""])
+                await until(lambda: second.state["dirty"] is False)
+                assert of(other) == ["in the new one", ""]
+                second.leave()
+            assert of(document) == ["in the deleted one", "b"]
+            tab.leave()
+        await until(lambda: is_closed(collaboration, old))
+    assert on_disk(server, "a.ipynb") == ["in the new one", ""]
+    [copy] = copies(server)
+    assert [cell["source"] for cell in copy["cells"]] == ["in the deleted one", "b"]
     assert await recorded(server, old) is None
 
 

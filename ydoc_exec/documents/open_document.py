@@ -127,6 +127,7 @@ class OpenDocument:
         self._compacting = False
         self._growth = LogGrowth()
         self._unread = False
+        self._deleted = False
         self._saving: Fingerprint | None = None
 
     # Life
@@ -182,6 +183,10 @@ class OpenDocument:
         """Close, whoever needs it."""
         self.closing = True
         self._stopping.set()
+
+    def was_deleted(self) -> None:
+        """Its file was deleted through this server: when it is closed, what nobody has saved is kept as a copy."""
+        self._deleted = True
 
     def hold(self) -> None:
         """Keep the document open until ``release``; every holder calls each once."""
@@ -646,6 +651,13 @@ class OpenDocument:
         self._writer.compact(self.room_id, snapshot)
         self._growth.restart(len(snapshot))
 
+    def _keep_unsaved(self) -> None:
+        base, content = self.mirror.base, self.read()
+        if base is None or fingerprint(content) != base.document:
+            text = "The file was deleted while the document was open. What was not saved was kept as a copy."
+            copy = self.keep_copy(self._path(), content, "conflict", text)
+            logger.warning("%s was deleted while it was open; it is recovery copy %s", self._path(), copy)
+
     def _tidy_log(self) -> None:
         """Spare whoever opens it next what this life has left in the log."""
         # When the server is stopped, tabs may come back in a moment, and go on where they were.
@@ -747,6 +759,8 @@ class OpenDocument:
         except Exception as error:
             logger.error("%s; the update log has what is not in it", error)
         try:
+            if self._deleted:
+                self._keep_unsaved()
             self._tidy_log()
         except Exception:
             # A mistake of ours; the log has everything, if not in the best order.

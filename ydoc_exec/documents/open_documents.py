@@ -83,7 +83,10 @@ class OpenDocuments:
         """
         for room in [] if self._deleted_files is None else self._deleted_files.deleted(path):
             document = self.get(room)
-            if document is not None and not document.held:
+            if document is None:
+                continue
+            document.was_deleted()
+            if not document.held:
                 # A new file of this name must not find it.
                 document.stop()
 
