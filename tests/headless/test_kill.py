@@ -81,7 +81,7 @@ async def test_killed_while_somebody_types(server: LabServer, fresh_first: bool,
     words = 0
     until = time.monotonic() + 1.5 + random.Random(seed).uniform(0, 2)
     async with RoomClient(server, "a.ipynb") as old:
-        while time.monotonic() < until:
+        while time.monotonic() < until or sightings.settled() <= 10:
             old.type_into(0, f"word{words} ")
             words += 1
             await old.barrier()
@@ -89,7 +89,6 @@ async def test_killed_while_somebody_types(server: LabServer, fresh_first: bool,
             await anyio.sleep(0.02)  # the speed of typing
         old.type_into(0, "unsent ")
         settled = sightings.settled()
-        assert settled > 10
         await kill_and_start(server)
         with pytest.raises(RoomClosed):
             await old.barrier()
@@ -120,12 +119,11 @@ async def test_killed_while_a_cell_runs(server: LabServer, fresh_first: bool, se
         await old.execute(kernel, [0, 1])
         await old.wait_lines(0, 1)
         until = time.monotonic() + seconds
-        while time.monotonic() < until:
+        while time.monotonic() < until or sightings.settled() <= 10:
             known = len(old.lines(0))
             await old.wait_lines(0, known + 1)
             sightings.saw(len(old.lines(0)))
         settled = sightings.settled()
-        assert settled > 10
         await kill_and_start(server)
         await eventually(lambda: old.closed)
         had = old.lines(0)
