@@ -37,7 +37,7 @@ class Answer:
 class Author:
     """One client with cells of its own, which nobody else changes. Their ids begin with its name.
 
-    Its words are ``{name}{number}``, and no word is written twice. What is in another document or a file must be one
+    Its words are ``{name}{number}.``, and no word is written twice; the full stop tells a word from a part of one. What is in another document or a file must be one
     of its states, because its changes are sent one after the other.
     """
 
@@ -202,7 +202,7 @@ class Author:
 
     def _word(self) -> str:
         self._words += 1
-        return f" {self.name}{self._words}"
+        return f" {self.name}{self._words}."
 
     def _any_cell(self) -> Text:
         cells = self.client.ycells

@@ -40,7 +40,7 @@ BALLAST = "ballast"
 PRINTS = "import time\nfor i in range(100_000):\n    print('line', i, flush=True)\n    time.sleep(0.002)"
 
 SAVES = {Moment.SAVING: 40.0, Moment.REPLACING: 40.0}
-PATIENCE = 3.0
+PATIENCE = 1.0
 """Seconds after which a server is killed although the moment has not come."""
 
 WITHOUT_CLIENTS = (Moment.STARTING, Moment.COMING)
@@ -382,7 +382,7 @@ def _state_of(version: Version, author: str) -> State:
 
 
 def _check_words(texts: dict[str, str]) -> None:
-    words = Counter(word for text in texts.values() for word in re.findall(r"\b[abz]\d+\b", text))
+    words = Counter(word for text in texts.values() for word in re.findall(r"[abz]\d+\.", text))
     assert [word for word, times in words.items() if times > 1] == [], "words are there twice"
 
 
