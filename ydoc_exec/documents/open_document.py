@@ -741,7 +741,12 @@ class OpenDocument:
                     await self._holds_changed.wait()
                 if not waiting.cancelled_caught or self._holds:
                     continue
-                if self.mirror.dirty and self.mirror.saves_unasked and self.may_autosave():
+                if (
+                    self.mirror.dirty
+                    and not self._deleted
+                    and self.mirror.saves_unasked
+                    and self.may_autosave()
+                ):
                     # A save that fails is tried again; until then only the log has the rest. Its success
                     # is among the changes; that the file was deleted is not.
                     with move_on_after(self._settings.poll_interval):
