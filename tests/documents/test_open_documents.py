@@ -603,6 +603,29 @@ async def test_a_reader_cannot_have_it_saved(site: Site) -> None:
         assert site.on_disk == ["a", "b"]
 
 
+@pytest.mark.parametrize("wish", [True, False])
+async def test_a_reader_has_no_say_in_whether_it_is_saved(site: Site, wish: bool) -> None:
+    site.write(ab())
+    before = site.file.read_bytes()
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        writer, reader = Tab(), Tab(may_write=False)
+        await reader.come_to(document)
+        await reader.say_here({"autosave": wish})
+        await writer.come_to(document)
+        await writer.say_here({"autosave": not wish})
+        await until(lambda: len(document.room.awareness.states) == 3)
+        await writer.edit(0, "edited")
+        await until(lambda: writer.state["dirty"] or not wish)
+        writer.leave()
+        await until(lambda: document.room.clients == {reader.client})
+        if wish:
+            await sleep(0.1)
+            assert site.file.read_bytes() == before
+        else:
+            await until(lambda: site.on_disk == ["edited", "b"])
+        assert reader.state.get("autosave", True) is not wish
+
+
 async def test_the_state_says_where_and_whether(site: Site) -> None:
     site.write(ab())
     async with site.serving() as life, life.documents.open(ROOM) as document:

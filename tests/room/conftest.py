@@ -87,8 +87,11 @@ class Peer:
     async def greet(self) -> None:
         await self.send(sync.step1(self.doc.get_state()))
 
-    async def say_here(self, state: dict[str, Any] | None, clock: int = 1) -> None:
-        await self.send(sync.awareness([AwarenessState(self.doc.client_id, clock, state)]))
+    async def say_here(
+        self, state: dict[str, Any] | None, clock: int = 1, *, number: int | None = None
+    ) -> None:
+        """``number``: under which it is present, if not its own."""
+        await self.send(sync.awareness([AwarenessState(number or self.doc.client_id, clock, state)]))
 
     def forget(self) -> None:
         """Let the document be freed: pycrdt keeps its observers where no garbage collection finds them."""

@@ -345,6 +345,50 @@ async def test_a_presence_that_came_back_over_another_connection_stays() -> None
         assert watcher.presence[old.doc.client_id] == {"user": "one"}
 
 
+async def test_what_a_client_repeats_of_others_is_not_its_own() -> None:
+    """y-websocket sends back whatever it is told of anybody's presence."""
+    async with open_place() as place:
+        one, other = await place.join(), await place.join()
+        await other.say_here({"user": "other"})
+        await one.say_here({"user": "one"})
+        await until(lambda: one.doc.client_id in other.presence)
+        await other.say_here({"user": "one"}, number=one.doc.client_id)
+        await other.send(barrier_frame("repeated"))
+        await place.room.barrier("repeated", 5)
+        one.leave()
+        await until(lambda: other.presence[one.doc.client_id] is None)
+        assert set(place.room.awareness.states) == {place.room.doc.client_id, other.doc.client_id}
+
+
+async def test_a_presence_that_is_known_and_comes_over_another_connection_stays() -> None:
+    async with open_place() as place:
+        old, watcher = await place.join(), await place.join()
+        await old.say_here({"user": "one"})
+        await until(lambda: old.doc.client_id in watcher.presence)
+        new = await place.join()
+        await new.say_here({"user": "one"}, number=old.doc.client_id)
+        await until(lambda: old.doc.client_id in new.client.awareness_ids)
+        old.leave()
+        await until(lambda: old.left)
+        assert old.doc.client_id in place.room.awareness.states
+
+
+async def test_a_reader_speaks_for_nobody_who_may_write() -> None:
+    async with open_place() as place:
+        writer, reader = await place.join(), await place.join(may_write=False)
+        await writer.say_here({"user": "writer", "autosave": False})
+        await until(lambda: place.room.presence_of_writers())
+        await reader.say_here({"user": "reader", "autosave": True})
+        for state in ({"user": "writer", "autosave": True}, None):
+            for clock in (1, 2, 100):
+                await reader.say_here(state, clock, number=writer.doc.client_id)
+        await reader.send(barrier_frame("said"))
+        await place.room.barrier("said", 5)
+        assert place.room.presence_of_writers() == [{"user": "writer", "autosave": False}]
+        assert writer.presence[reader.doc.client_id] == {"user": "reader", "autosave": True}
+        assert writer.presence[writer.doc.client_id] == {"user": "writer", "autosave": False}
+
+
 async def test_who_asks_for_presence_gets_it() -> None:
     async with open_place() as place:
         one, other = await place.join(), await place.join()

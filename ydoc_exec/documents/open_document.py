@@ -268,7 +268,7 @@ class OpenDocument:
 
     def may_autosave(self) -> bool:
         # What ``jupyter-docprovider`` (``ydrive.ts``) writes into each tab's presence.
-        wishes = [state.get("autosave") for state in self.room.awareness.states.values() if state]
+        wishes = [state.get("autosave") for state in self.room.presence_of_writers()]
         said = [bool(wish) for wish in wishes if wish is not None]
         if said and any(said) != (self.document.ystate.get("autosave") is not False):
             # Said in the document, as it holds when they have left, and when the server was started again.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Protocol
 
@@ -102,6 +102,11 @@ class Room:
         """The presence of everybody in the room."""
         return self._yroom.awareness
 
+    def presence_of_writers(self) -> list[dict[str, Any]]:
+        """What those say of themselves who may change the document."""
+        writers = self._writers
+        return [state for number, state in self.awareness.states.items() if state and number in writers]
+
     def add_sink(self, sink: Sink) -> None:
         """Have ``sink`` called with every update and who wrote it. It must return at once and not write."""
         self._sinks.append(sink)
@@ -167,7 +172,10 @@ class Room:
             # It answers the question that came behind the room's document, so it has that.
             self._settle(client)
         elif isinstance(message, sync.Awareness):
-            client.awareness_ids.update(state.client_id for state in message.states)
+            if not client.may_write and not self._writers.isdisjoint(one.client_id for one in message.states):
+                # It repeats what it was told (see ``_news``), or speaks for somebody who may do more than itself.
+                return False
+            client.awareness_ids.update(self._news(client, message.states))
             return True
         elif isinstance(message, sync.Barrier):
             # Frames of one client are taken one after the other: all that came before is in the document.
@@ -265,6 +273,26 @@ class Room:
         while len(self._barriers_reached) > BARRIERS_REMEMBERED:
             self._barriers_reached.popitem(last=False)
 
+    def _news(self, client: RoomClient, states: Sequence[sync.AwarenessState]) -> set[int]:
+        """Of whom a client says something that is not known: of itself.
+
+        y-websocket also repeats what it was told of others. A new connection begins with what may be known already.
+        """
+        if len(states) == 1 and not client.awareness_ids:
+            return {states[0].client_id}
+        known = self.awareness.meta
+        return {
+            one.client_id
+            for one in states
+            if one.state is not None
+            and (one.client_id not in known or one.clock > known[one.client_id]["clock"])
+        }
+
+    @property
+    def _writers(self) -> set[int]:
+        """Under which numbers those are present who may write."""
+        return _present(client for client in self.clients if client.may_write)
+
     def _everybody(self) -> bytes:
         awareness = self._yroom.awareness
         return sync.awareness(
@@ -275,7 +303,7 @@ class Room:
     def _say_left(self, client: RoomClient) -> None:
         awareness = self._yroom.awareness
         # The same presence may have come over a newer connection of the same tab.
-        still_here = {number for other in self.clients for number in other.awareness_ids}
+        still_here = _present(self.clients)
         gone = [number for number in client.awareness_ids - still_here if number in awareness.states]
         if not gone:
             return
@@ -286,6 +314,10 @@ class Room:
         )
         for other in self.clients:
             other.put(frame)
+
+
+def _present(clients: Iterable[RoomClient]) -> set[int]:
+    return {number for client in clients for number in client.awareness_ids}
 
 
 @contextmanager
