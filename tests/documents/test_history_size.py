@@ -132,7 +132,7 @@ async def grown(life: Life, site: Site, *, stop: bool = False) -> tuple[Tab, str
         await tab.say_here({"autosave": True})
         document.notices.say("conflict", "Look at the copy.", "copy")
         run_to_its_end(target_of(document), a_run("run", "cell-b"), EditTail("stdout", "", "said\n"))
-        Typist(document, 4, moves=0.5).press(15_000)
+        Typist(document, 4, moves=0.5).press(8_000)
         await until(lambda: not document.mirror.dirty)
         await until(lambda: tab.state["dirty"] is False and tab.sources == sources(document))
         lineage, size = document.lineage, len(document.room.doc.get_update())
