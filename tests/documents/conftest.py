@@ -14,6 +14,7 @@ from anyio import Event, create_task_group
 from anyio.abc import TaskGroup
 from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
 from jupyter_ydoc import YNotebook
+from pycrdt import Map
 
 from tests.notebooks import cell, notebook
 from tests.room.conftest import Peer
@@ -194,6 +195,11 @@ class Tab(Peer):
     @property
     def state(self) -> dict[str, Any]:
         return self.notebook.ystate.to_py() or {}
+
+    @property
+    def notices(self) -> dict[str, dict[str, Any]]:
+        """What its user is told of the document."""
+        return (self.doc.get("execution", type=Map).to_py() or {}).get("notices") or {}
 
     async def edit(self, index: int, text: str) -> None:
         source = self.notebook.ycells[index]["source"]

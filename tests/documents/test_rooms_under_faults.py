@@ -6,6 +6,9 @@ case nothing is lost, nothing is there twice, and who was away takes nothing awa
 
 from __future__ import annotations
 
+import errno
+import json
+import logging
 import random
 from base64 import b64encode
 from itertools import count
@@ -18,14 +21,20 @@ from anyio.lowlevel import checkpoint
 from jupyter_ydoc import YNotebook, YUnicode
 from pycrdt import Map
 
+from tests.documents.collaborating import Server, is_closed, of
 from tests.documents.conftest import ROOM, TEXT, Life, Site, Tab, sources
+from tests.documents.runs import a_run, begin, end, said, target_of
 from tests.documents.test_fuzz import clocks
 from tests.documents.test_returning_tabs import Away, come_back, meet, retype
+from tests.documents.test_unload import PANIC
 from tests.node_process import NodeProcess
+from tests.notebook.edits import prints
 from tests.notebooks import cell, notebook
 from tests.room.conftest import Peer
 from tests.room.waiting import until
+from ydoc_exec import sync
 from ydoc_exec.documents.open_document import OpenDocument
+from ydoc_exec.errors import DocumentNotFound
 from ydoc_exec.ids import RoomId
 from ydoc_exec.origin import FromServer
 from ydoc_exec.store.memory_update_log import MemoryUpdateLog
@@ -545,3 +554,174 @@ async def test_saves_of_one_document_never_overlap(site: Site, monkeypatch: pyte
         await until(lambda: site.on_disk == ["9", "b", "c"])
     assert total > 1
     assert most == 1
+
+
+# Others, and what they do
+
+
+@pytest.mark.parametrize("fault", ["garbage", "a panic", "an update that is none", "a socket that raises"])
+async def test_who_fails_is_said_once_and_missed_by_nobody(
+    site: Site, fault: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.write(ABC)
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        one, other, bad = Tab(), Tab(), Tab()
+        for tab in (one, other, bad):
+            await tab.come_to(document)
+        caplog.clear()
+        if fault == "a socket that raises":
+            bad.write_error = RuntimeError("a mistake")
+        else:
+            frames = {
+                "garbage": b"\xff" * 9,
+                "a panic": sync.update(PANIC),
+                "an update that is none": sync.update(b"?"),
+            }
+            await bad.send(frames[fault])
+            await bad.send(b"and more of it")
+        for number in range(10):
+            await one.edit(0, f"{number}")
+            await until(lambda number=number: other.sources[0] == f"{number}")  # type: ignore[misc]
+        await until(lambda: bad.closed)
+        await other.edit(1, "and back")
+        await agreed(site, document, one, other, expected=["9", "and back", "c"])
+        records = [record for record in caplog.records if record.name.startswith("ydoc_exec")]
+        assert len([record for record in records if record.levelno >= logging.WARNING]) == 1
+        assert document.room.clients == {one.client, other.client}
+
+
+async def test_both_versions_of_a_cell_are_kept_and_it_is_said(site: Site) -> None:
+    """To whoever has it open, and to whoever listens to the server's events."""
+    site.write(ABC)
+    site.set(save_delay=60.0, save_interval=60.0)
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        tab = Tab()
+        await tab.come_to(document)
+        await tab.edit(0, "typed here")
+        await until(lambda: sources(document)[0] == "typed here")
+        site.write(notebook(cell("cell-a", "outside"), cell("cell-b", "b, outside"), cell("cell-c", "c")))
+        await until(lambda: tab.sources == ["typed here", "b, outside", "c"])
+        assert kept(site) == [["outside", "b, outside", "c"]]
+        [event] = [event for event in life.events if event.kind == "conflict"]
+        await until(lambda: tab.notices)
+        [notice] = tab.notices.values()
+        assert (notice["kind"], notice["copy"]) == ("conflict", event.copy)
+        await document.mirror.save()
+        assert site.on_disk == ["typed here", "b, outside", "c"]
+
+
+async def test_why_it_is_not_saved_is_said_until_it_is(site: Site) -> None:
+    site.write(ABC)
+    site.contents.broken = PermissionError(errno.EACCES, "Permission denied")
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        tab = Tab()
+        await tab.come_to(document)
+        before = site.file.read_bytes()
+        await tab.edit(0, "edited")
+        await until(lambda: tab.notices)
+        [notice] = tab.notices.values()
+        assert notice["kind"] == "save-failed"
+        assert "Permission denied" in notice["text"]
+        assert tab.state["dirty"]
+        assert site.file.read_bytes() == before
+        # Whoever comes now is told too.
+        late = Tab()
+        await late.come_to(document)
+        assert late.notices == tab.notices
+        site.contents.broken = None
+        await until(lambda: tab.notices == late.notices == {})
+        await agreed(site, document, tab, late, expected=["edited", "b", "c"])
+        await until(lambda: tab.state["dirty"] is False)
+        assert [(event.kind, event.action) for event in life.events] == [
+            ("save-failed", "said"),
+            ("save-failed", "cleared"),
+        ]
+
+
+async def test_a_file_that_is_renamed_while_a_cell_runs(site: Site) -> None:
+    site.write(ABC)
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        one, other = Tab(), Tab()
+        await one.come_to(document)
+        await other.come_to(document)
+        run = a_run()
+        begin(target_of(document), run, prints("before, "))
+        site.file.rename(site.root / "new.ipynb")
+        site.paths[ROOM.file_id] = "new.ipynb"
+        await other.send(b"\x02\x04save\x01")
+        await until(lambda: other.news)
+        said(target_of(document), run, prints("and after"))
+        end(target_of(document), run)
+        for tab in (one, other):
+            await until(lambda tab=tab: tab.state["path"] == "new.ipynb")  # type: ignore[misc]
+            await until(lambda tab=tab: tab.notebook.ycells[0]["execution_state"] == "idle")  # type: ignore[misc]
+        await document.mirror.save()
+    assert [path.name for path in site.root.glob("*.ipynb")] == ["new.ipynb"]
+    [output] = json.loads((site.root / "new.ipynb").read_text())["cells"][0]["outputs"]
+    assert "".join(output["text"]) == "before, and after"
+
+
+async def test_a_file_that_is_renamed_outside_while_the_server_is_away(tmp_path: Path) -> None:
+    """Nobody knows that it is the same one: it has another id. A tab that has the old document brings it along."""
+    server = Server(tmp_path)
+    (server.root / "a.ipynb").write_text(json.dumps(ABC))
+    old = server.room("a.ipynb")
+    async with server.serving() as collaboration:
+        tab = Tab()
+        async with collaboration.documents.open(old) as document:
+            await come_back(tab, document, document.lineage)
+            await tab.edit(0, "edited")
+            await until(lambda: of(document)[0] == "edited")
+            await document.mirror.save()
+            away = Away(tab, document.lineage)
+    (server.root / "a.ipynb").rename(server.root / "b.ipynb")
+    new = server.room("b.ipynb")
+    async with server.serving() as collaboration:
+        with pytest.raises(DocumentNotFound):
+            async with collaboration.documents.open(old):
+                pass
+        async with collaboration.documents.open(new) as document:
+            assert of(document) == ["edited", "b", "c"]
+            tab = away.again(retype(1, "typed away"))
+            await come_back(tab, document, away.lineage)
+            await until(lambda: tab.sources == of(document) == ["edited", "typed away", "c"])
+            assert len(set(tab.ids)) == 3
+            tab.leave()
+        await until(lambda: is_closed(collaboration, new))
+    assert [path.name for path in server.root.glob("*.ipynb")] == ["b.ipynb"]
+    assert not list((server.data / "recovery").glob("*/content*"))
+
+
+async def test_nothing_goes_back_to_a_checkpoint(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not when it is trusted, closed, killed, emptied or found broken."""
+
+    async def restore(*args: Any) -> None:
+        pytest.fail("a checkpoint is restored")
+
+    checkpoints = site.contents.checkpoints
+    monkeypatch.setattr(checkpoints, "restore_checkpoint", restore)
+    output = {"output_type": "stream", "name": "stdout", "text": "x\n"}
+    site.write(notebook(cell("cell-a", "a week ago", outputs=[output]), cell("cell-b", "b")))
+    await site.contents.create_checkpoint(ROOM.file_id)  # type: ignore[no-untyped-call]
+    async with site.serving(kill=True) as life, life.documents.open(ROOM) as document:
+        tab = Tab()
+        await tab.come_to(document)
+        await tab.edit(0, "today")
+        await until(lambda: site.on_disk == ["today", "b"])
+        await tab.edit(1, "not saved yet")
+        await site.contents.trust_notebook(ROOM.file_id)  # type: ignore[no-untyped-call]
+        await until(lambda: sources(document) == tab.sources == ["today", "not saved yet"])
+    async with site.serving() as life:
+        async with life.documents.open(ROOM) as document:
+            await until(lambda: site.on_disk == ["today", "not saved yet"])
+            tab = Tab()
+            await tab.come_to(document)
+            site.file.write_text("{")
+            await sleep(0.05)
+            assert tab.sources == ["today", "not saved yet"]
+            site.write(notebook(cell("cell-a", "today"), cell("cell-b", "by another program")))
+            await agreed(site, document, tab, expected=["today", "by another program"])
+            tab.leave()
+        await life.closed()
+    assert site.on_disk == ["today", "by another program"]
+    assert len(await checkpoints.list_checkpoints(ROOM.file_id)) == 1  # type: ignore[no-untyped-call]
