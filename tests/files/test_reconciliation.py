@@ -128,3 +128,11 @@ def _without_results(content: Notebook) -> Notebook:
         **content,
         "cells": [{**cell, "outputs": [], "execution_count": None} for cell in content["cells"]],
     }
+
+
+@pytest.mark.parametrize("take", [False, True])
+def test_a_code_cell_that_one_side_has_made_text_of_keeps_results_if_it_stays_code(take: bool) -> None:
+    code, markdown = notebook(cell("a", "ours", 1)), notebook(text("a", "theirs"))
+    result = reconcile({}, code, markdown, take_results=take)
+    assert result.content == code
+    assert result.conflicts == ("a",)

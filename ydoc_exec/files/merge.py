@@ -85,10 +85,16 @@ def _merge_cell(
     source = theirs if take_theirs else ours
     if not take_theirs and results[2] not in (results[0], results[1]) and not live:
         conflicts.append(name)
-    if merged.get("cell_type", "code") == "code":  # one side may have made text of it
+    if merged.get("cell_type", "code") == "code":
+        if not _has_result(source):  # that side has made text of it
+            source = ours if source is theirs else theirs
         merged.update({key: source[key] for key in RESULT if key in source})
         _settle_trust(merged, ours, theirs)
     return merged
+
+
+def _has_result(cell: Cell) -> bool:
+    return any(key in cell for key in RESULT)
 
 
 def _settle_trust(cell: Cell, *sides: Cell) -> None:
