@@ -6,7 +6,7 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pytest
-from httpx import HTTPStatusError
+from httpx import AsyncClient, HTTPStatusError
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
@@ -23,27 +23,29 @@ from jupyter_server.auth.authorizer import Authorizer
 
 class Denying(Authorizer):
     def is_authorized(self, handler, user, action, resource):
-        return (action, resource) != {denied!r}
+        return (action, resource) not in {denied!r}
 
 c.ServerApp.authorizer_class = Denying
 """
 
 
-def denying(servers: Servers, tmp_path: Path, action: str, resource: str) -> LabServer:
-    """A server where nobody may do that."""
+def denying(servers: Servers, tmp_path: Path, *denied: tuple[str, str]) -> LabServer:
+    """A server where nobody may do that: actions, each with its resource."""
     config = tmp_path / "denying.py"
-    config.write_text(CONFIG.format(denied=(action, resource)))
+    config.write_text(CONFIG.format(denied=denied))
     return servers(f"--config={config}")
 
 
 async def test_who_may_not_execute_may_still_edit(servers: Servers, tmp_path: Path) -> None:
-    server = denying(servers, tmp_path, "execute", "kernels")
+    # To interrupt is Jupyter Server's own request, and is "write" there.
+    server = denying(servers, tmp_path, ("execute", "kernels"), ("write", "kernels"))
     server.write_notebook("a.ipynb", "print('never')")
     async with RoomClient(server, "a.ipynb") as client:
         kernel = await client.start_kernel()
         body = {"document_id": client.document_id, "cell_id": client.cell_id(0)}
         response = await client.request("POST", f"/api/kernels/{kernel}/execute", body)
         assert response.status_code == 403
+        assert (await client.request("POST", f"/api/kernels/{kernel}/interrupt")).status_code == 403
         client.set_source(0, "edited")
         assert await client.save() == "success"
         assert client.live_runs == {}
@@ -52,7 +54,7 @@ async def test_who_may_not_execute_may_still_edit(servers: Servers, tmp_path: Pa
 
 
 async def test_who_may_not_write_changes_nothing(servers: Servers, tmp_path: Path) -> None:
-    server = denying(servers, tmp_path, "write", "contents")
+    server = denying(servers, tmp_path, ("write", "contents"))
     before = server.write_notebook("a.ipynb", "print(1)", "x = 2").read_bytes()
     async with RoomClient(server, "a.ipynb") as client:  # an update
         client.set_source(0, "changed")
@@ -72,7 +74,7 @@ async def test_who_may_not_write_changes_nothing(servers: Servers, tmp_path: Pat
 
 
 async def test_who_may_not_read_sees_nothing(servers: Servers, tmp_path: Path) -> None:
-    server = denying(servers, tmp_path, "read", "contents")
+    server = denying(servers, tmp_path, ("read", "contents"))
     server.write_notebook("a.ipynb", "print(1)")
     assert server.api("PUT", "/api/collaboration/session/a.ipynb", NOTEBOOK).status_code == 403
     for room in ("json:notebook:x", "JupyterLab:globalAwareness"):
@@ -137,3 +139,39 @@ async def test_what_is_withdrawn_while_a_client_is_connected(
         await client.barrier()
         async with RoomClient(server, "a.ipynb") as fresh:
             assert fresh.sources() == ["after", "x = 2"]
+
+
+FRIEND = "https://friend.example"
+STRANGER = "https://stranger.example"
+
+
+async def test_which_sites_may_open_a_room(servers: Servers) -> None:
+    """As for Jupyter Server's own websockets: its own, those that are configured, and whoever knows the token."""
+    server = servers(f"--ServerApp.allow_origin={FRIEND}")
+    server.write_notebook("a.ipynb", "print(1)")
+    body = {"format": "json", "type": "notebook"}
+    file_id = server.api("PUT", "/api/collaboration/session/a.ipynb", body).json()["fileId"]
+    async with AsyncClient(base_url=server.url, follow_redirects=True) as browser:
+        await browser.get(f"/lab?token={server.token}")
+        cookies = {"Cookie": "; ".join(f"{name}={value}" for name, value in browser.cookies.items())}
+    token = {"Authorization": f"token {server.token}"}
+    for room in (f"json:notebook:{file_id}", "JupyterLab:globalAwareness"):
+        url = f"{server.ws_url}/api/collaboration/room/{room}"
+        # Behind a proxy the server knows another host than the browser, as with ``FRIEND`` here.
+        for headers, origin, allowed in (
+            (cookies, server.url, True),
+            (cookies, FRIEND, True),
+            (cookies, STRANGER, False),
+            (cookies, None, True),  # no browser
+            (token, STRANGER, True),
+            (token, FRIEND, True),
+            ({}, FRIEND, False),
+        ):
+            opening = connect(url, additional_headers=headers, origin=origin)  # type: ignore[arg-type]
+            if allowed:
+                async with opening as socket:
+                    assert await socket.recv()
+            else:
+                with pytest.raises(InvalidStatus) as refused:
+                    await opening.__aenter__()
+                assert refused.value.response.status_code in (401, 403)

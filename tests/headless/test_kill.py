@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import random
 import time
+from pathlib import Path
 from typing import Any
 
 import anyio
 import anyio.to_thread
 import pytest
+from jupyter_ydoc import YNotebook
 
+from tests.conftest import Servers
 from tests.headless.client import RoomClient, RoomClosed
 from tests.server import LabServer, eventually
+from ydoc_exec.ids import RoomId
+from ydoc_exec.store.sqlite_update_log import SqliteUpdateLog
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 
@@ -186,3 +191,28 @@ async def test_stopped_as_a_person_stops_it(server: LabServer) -> None:
         seen = await come_back(server, old, True)
         assert [cell["source"] for cell in seen["first"]] == ["the last words", "x = 1"]
         assert seen["both"] == seen["first"]
+
+
+async def test_stopped_right_after_everybody_has_left(tmp_path: Path, servers: Servers) -> None:
+    """Documents that nobody needs any more are being closed when the server is stopped: file and log have everything."""
+    log = tmp_path / "log.db"
+    server = servers("--YdocExec.linger=0", f"--YdocExec.log_path={log}")
+    rooms: dict[str, RoomId] = {}
+    for number in range(4):
+        name = f"{number}.ipynb"
+        server.write_notebook(name, "", "x = 1")
+        async with RoomClient(server, name) as client:
+            rooms[name] = RoomId.parse(client.document_id)
+            client.type_into(0, f"the last words of {number}")
+            await client.barrier()
+    await anyio.to_thread.run_sync(server.stop)
+    for number, (name, room) in enumerate(rooms.items()):
+        expected = [f"the last words of {number}", "x = 1"]
+        assert ["".join(cell["source"]) for cell in server.read_notebook(name)["cells"]] == expected
+        async with SqliteUpdateLog(log) as stored:
+            history = await stored.read(room)
+        assert history is not None
+        document = YNotebook()
+        for update in history.updates:
+            document.ydoc.apply_update(update)
+        assert [cell["source"] for cell in document.get()["cells"]] == expected
