@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import json
-import weakref
 from contextlib import suppress
 from typing import Any
 
@@ -14,7 +12,7 @@ from anyio.lowlevel import checkpoint
 from jupyter_ydoc import YNotebook
 
 from tests.documents.conftest import ROOM, TEXT, Site, Tab, ab, sources
-from tests.documents.runs import a_run, begin, end, run_to_its_end, target_of
+from tests.documents.runs import a_run, begin, end, target_of
 from tests.notebook.edits import prints
 from tests.notebooks import cell, notebook
 from tests.room.waiting import until
@@ -501,40 +499,6 @@ async def test_two_types_that_come_together(site: Site) -> None:
         await until(lambda: len(outcomes) == 2)
         assert sorted(outcomes) == ["open", "refused"]
         go_on.set()
-
-
-# Being freed
-
-
-@pytest.mark.parametrize("text", [json.dumps(ab()), "{"], ids=["closed", "failed"])
-async def test_a_document_that_is_gone_is_freed(
-    site: Site, text: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    site.file.write_text(text)
-    made: list[weakref.ref[Any]] = []
-    async with site.serving() as life:
-        make = life.documents._make
-
-        def remember(room: RoomId) -> OpenDocument:
-            document = make(room)
-            made.extend(map(weakref.ref, (document, document.room.doc, document.room, document.mirror)))
-            return document
-
-        monkeypatch.setattr(life.documents, "_make", remember)
-
-        async def use() -> None:
-            try:
-                async with life.documents.open(ROOM) as document:
-                    run_to_its_end(target_of(document), a_run())
-            except LoadFailed:
-                pass
-
-        await use()
-        await life.closed()
-        await checkpoint()
-        gc.collect()
-        assert made
-        assert [ref() for ref in made] == [None] * 4
 
 
 # What a client may do to saving

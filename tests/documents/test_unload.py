@@ -16,9 +16,11 @@ from typing import Any
 import pytest
 from anyio import Event, create_task_group
 from anyio.lowlevel import checkpoint
+from pycrdt import Text
 
 from tests.documents.conftest import ROOM, TEXT, Life, Site, Tab, ab
 from tests.documents.runs import a_run, run_to_its_end, target_of
+from tests.room.conftest import Peer
 from tests.room.waiting import until
 from ydoc_exec import sync
 from ydoc_exec.documents.open_document import OpenDocument
@@ -75,6 +77,19 @@ async def until_closed(tab: Tab) -> None:
 
 async def closed(life: Life) -> None:
     await use(life)
+
+
+async def text_closed(life: Life) -> None:
+    async with life.documents.open(TEXT) as document:
+        peer = Peer()
+        document.admit(peer.client)
+        await peer.greet()
+        await until(lambda: peer.synced)
+        peer.doc.get("source", type=Text).insert(0, "typed ")
+        await peer.flush()
+        await until(lambda: str(document.read()).startswith("typed "))
+        peer.leave()
+        peer.forget()
 
 
 async def closed_twice(life: Life) -> None:
@@ -195,6 +210,7 @@ async def own_mistake(life: Life) -> None:
 
 ENDS: list[Callable[[Life], Awaitable[None]]] = [
     closed,
+    text_closed,
     closed_twice,
     load_failed,
     not_found,

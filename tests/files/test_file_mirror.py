@@ -15,6 +15,7 @@ import pytest
 from anyio import Event, create_task_group, sleep
 
 from tests.files.conftest import NAME, QUICK, Desk
+from tests.notebooks import cell, notebook
 from tests.room.waiting import until
 from ydoc_exec.errors import CopyFailed, DocumentNotFound, LoadFailed, SaveFailed
 from ydoc_exec.files.decision import Base, fingerprint
@@ -24,21 +25,6 @@ pytestmark = [
     pytest.mark.timeout(30),
     pytest.mark.filterwarnings("ignore:(Cell is missing an id|Non-unique cell id)"),
 ]
-
-
-def cell(name: str | None, source: str, **more: Any) -> dict[str, Any]:
-    one: dict[str, Any] = {
-        "cell_type": "code",
-        "source": source,
-        "metadata": {},
-        "outputs": [],
-        "execution_count": None,
-    }
-    return {**one, **({} if name is None else {"id": name}), **more}
-
-
-def notebook(*cells: dict[str, Any], minor: int = 5, **metadata: Any) -> dict[str, Any]:
-    return {"cells": list(cells), "metadata": metadata, "nbformat": 4, "nbformat_minor": minor}
 
 
 def ab(a: str = "a", b: str = "b") -> dict[str, Any]:

@@ -20,7 +20,6 @@ from ydoc_exec.errors import BarrierNotReached
 from ydoc_exec.origin import FromClient, FromServer, Origin
 from ydoc_exec.room.room import BARRIERS_REMEMBERED, Room
 from ydoc_exec.room.room_client import RoomClient
-from ydoc_exec.sync import AwarenessState
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
 
@@ -330,13 +329,14 @@ async def test_leaving_is_told() -> None:
         assert one.doc.client_id not in place.room.awareness.states
 
 
-async def test_a_presence_that_came_back_over_another_connection_stays() -> None:
+@pytest.mark.parametrize("clock", [1, 2], ids=["as it was", "with news"])
+async def test_a_presence_that_came_back_over_another_connection_stays(clock: int) -> None:
     async with open_place() as place:
         old, watcher = await place.join(), await place.join()
         await old.say_here({"user": "one"})
         await until(lambda: old.doc.client_id in watcher.presence)
         new = await place.join()
-        await new.send(sync.awareness([AwarenessState(old.doc.client_id, 2, {"user": "one"})]))
+        await new.say_here({"user": "one"}, clock, number=old.doc.client_id)
         await until(lambda: old.doc.client_id in new.client.awareness_ids)
         old.leave()
         await until(lambda: old.left)
@@ -358,19 +358,6 @@ async def test_what_a_client_repeats_of_others_is_not_its_own() -> None:
         one.leave()
         await until(lambda: other.presence[one.doc.client_id] is None)
         assert set(place.room.awareness.states) == {place.room.doc.client_id, other.doc.client_id}
-
-
-async def test_a_presence_that_is_known_and_comes_over_another_connection_stays() -> None:
-    async with open_place() as place:
-        old, watcher = await place.join(), await place.join()
-        await old.say_here({"user": "one"})
-        await until(lambda: old.doc.client_id in watcher.presence)
-        new = await place.join()
-        await new.say_here({"user": "one"}, number=old.doc.client_id)
-        await until(lambda: old.doc.client_id in new.client.awareness_ids)
-        old.leave()
-        await until(lambda: old.left)
-        assert old.doc.client_id in place.room.awareness.states
 
 
 async def test_a_reader_speaks_for_nobody_who_may_write() -> None:
