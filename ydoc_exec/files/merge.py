@@ -88,6 +88,7 @@ def _merge_cell(
     if merged.get("cell_type", "code") == "code":
         if not _has_result(source):  # that side has made text of it
             source = ours if source is theirs else theirs
+        merged.update({"outputs": [], "execution_count": None})  # which no code cell may be without
         merged.update({key: source[key] for key in RESULT if key in source})
         _settle_trust(merged, ours, theirs)
     return merged
