@@ -1,11 +1,12 @@
-"""Servers are killed (SIGKILL) at any moment, 300 rounds. What must be true then: see ``tests/crash/round.py``.
+"""Servers are killed (SIGKILL) at any moment, more than 300 times. What must be true then: see ``tests/crash/round.py``.
 
 Each round is one test and begins with nothing; its number decides all but the machine's own chances:
-``pytest "tests/crash/test_crash.py::test_round[17]"`` does it again.
+``pytest "tests/crash/test_crash.py::test_round[17]"`` does it again. ``YDOC_EXEC_CRASH_ROUNDS=300`` plays more.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,10 @@ from tests.crash.watcher import Watcher
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
 
-ROUNDS = 300
+ROUNDS = int(os.environ.get("YDOC_EXEC_CRASH_ROUNDS", "200"))
+"""With several kills in some of them."""
+
+KILLS = 300
 
 
 @pytest.fixture(scope="module")
@@ -62,15 +66,15 @@ async def test_round(number: int, zygote: Zygote, watcher: Watcher, tally: Tally
 
 
 def test_all_moments_were_met(tally: Tally) -> None:
-    if tally.rounds < ROUNDS:
+    if tally.rounds < 200:
         pytest.skip("only some rounds were played to their end")
     print(vars(tally))
-    assert sum(tally.kills.values()) >= ROUNDS
+    assert sum(tally.kills.values()) >= KILLS
     assert set(tally.kills) == set(Moment)
     assert tally.half_saved >= 10
     assert tally.unlogged >= 10
     assert tally.settled >= 10
-    assert tally.versions >= ROUNDS
+    assert tally.versions >= 2 * ROUNDS
 
 
 def test_nothing_is_left_running(tmp_path_factory: pytest.TempPathFactory) -> None:

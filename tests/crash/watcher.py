@@ -31,7 +31,7 @@ Version = list[list[str]]
 def cells_of(notebook: dict[str, Any]) -> Version:
     """A notebook as a version."""
     return [
-        [cell["id"], _short("".join(cell["source"])), _short(_printed(cell))] for cell in notebook["cells"]
+        [cell["id"], _short(_joined(cell["source"])), _short(_printed(cell))] for cell in notebook["cells"]
     ]
 
 
@@ -125,7 +125,11 @@ def main() -> None:
 
 
 def _printed(cell: dict[str, Any]) -> str:
-    return "".join("".join(output.get("text", "")) for output in cell.get("outputs", ()))
+    return "".join(_joined(output.get("text", "")) for output in cell.get("outputs", ()))
+
+
+def _joined(text: str | list[str]) -> str:
+    return text if isinstance(text, str) else "".join(text)
 
 
 def _short(text: str) -> str:
