@@ -28,7 +28,7 @@ from tests.documents.test_fuzz import clocks
 from tests.documents.test_returning_tabs import Away, come_back, meet, retype
 from tests.documents.test_unload import PANIC
 from tests.node_process import NodeProcess
-from tests.notebook.edits import prints
+from tests.notebook.edits import prints, show
 from tests.notebooks import cell, notebook
 from tests.room.conftest import Peer
 from tests.room.waiting import until
@@ -725,3 +725,36 @@ async def test_nothing_goes_back_to_a_checkpoint(site: Site, monkeypatch: pytest
         await life.closed()
     assert site.on_disk == ["today", "by another program"]
     assert len(await checkpoints.list_checkpoints(ROOM.file_id)) == 1  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("ended", [False, True], ids=["while it runs", "when it has ended, and is not saved"])
+async def test_a_stale_copy_that_is_written_takes_no_output_back(site: Site, ended: bool) -> None:
+    """A program writes the notebook as it was before the run, with the outputs of the run before it."""
+
+    def outputs() -> list[str]:
+        [cell, _] = document.read()["cells"]
+        return [output["data"]["text/plain"] for output in cell["outputs"]]
+
+    old = {"output_type": "display_data", "data": {"text/plain": "OLD"}, "metadata": {}}
+    site.write(notebook(cell("cell-a", "a", outputs=[old], execution_count=1), cell("cell-b", "b")))
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        tab = Tab()
+        await tab.come_to(document)
+        await tab.say_here({"autosave": False})
+        await until(lambda: not document.may_autosave())
+        run = a_run()
+        begin(target_of(document), run, show("X"))
+        if ended:
+            said(target_of(document), run, show("Y"))
+            end(target_of(document), run, count=2)
+        site.write(notebook(cell("cell-a", "a", outputs=[old], execution_count=1), cell("cell-b", "stale")))
+        await until(lambda: sources(document) == ["a", "stale"])
+        assert outputs() == (["X", "Y"] if ended else ["X"])
+        if not ended:
+            end(target_of(document), run, show("Y"), count=2)
+        assert outputs() == ["X", "Y"]
+        await document.mirror.save()
+        [first, _] = json.loads(site.file.read_text())["cells"]
+        assert ["".join(output["data"]["text/plain"]) for output in first["outputs"]] == ["X", "Y"]
+        assert first["execution_count"] == 2
+    assert kept(site) == []

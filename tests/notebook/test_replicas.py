@@ -22,7 +22,18 @@ from jupyter_ydoc import YNotebook
 from tests.corpus.cases import CASES
 from tests.corpus.recording import Recording
 from tests.notebook.live_tabs import LiveTabs
-from tests.notebook.messages import Message, Output, clear, display, error, message, result, stream, update
+from tests.notebook.messages import (
+    Message,
+    Output,
+    clear,
+    display,
+    error,
+    message,
+    result,
+    stream,
+    stream_output,
+    update,
+)
 from tests.notebook.naive_outputs import NaiveOutputs, processed
 from tests.notebook.test_terminal import Screen
 from ydoc_exec.ids import CellId
@@ -262,3 +273,16 @@ def test_everybody_shows_the_same(
             case Say(cell, said):
                 naive.feed(cell, said)
     assert performance.outputs() == {cell: naive.outputs(cell) for cell in CELLS}
+
+
+@pytest.mark.parametrize("cursor_movement", [False, True])
+def test_characters_of_any_size_split_at_every_place(tabs: LiveTabs, cursor_movement: bool) -> None:
+    """Each piece is written by itself: places in a shared text are counted otherwise in Python than in a browser."""
+    text = "a📊b日本e\u0301👩‍👧c\n🎉\r🎈d\b📊"
+    naive = Screen(text).text if cursor_movement else processed(text)
+    for place in range(len(text) + 1):
+        performance = Performance(tabs, random.Random(place), cursor_movement)
+        for piece in (text[:place], text[place:]):
+            performance.reducers[CELLS[0]].feed(stream(piece))
+            performance.flush([CELLS[0]])
+        assert performance.outputs()[CELLS[0]] == [stream_output(naive)]
