@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
@@ -19,13 +20,34 @@ from tests.simulation.world import World
 SEEDS = 1000
 GROUP = 50
 
+# fmt: off
+OPEN = frozenset({
+    0, 9, 52, 84, 92, 134, 158, 222, 241, 246, 272, 290, 304, 368, 388, 395, 402, 410, 422, 426, 443,
+    469, 529, 532, 542, 563, 584, 607, 610, 617, 625, 653, 720, 785, 903, 910, 917, 922, 942, 991, 992,
+    993,
+})
+# fmt: on
+"""Seeds that show something which is not mended yet, or not yet known to be no fault: cells that several undo or move
+at once while another program changes them in the file."""
 
-def _seeds() -> list[range]:
+
+def _groups() -> list[Any]:
     chosen = os.environ.get("YDOC_EXEC_SEEDS")
-    if not chosen:
-        return [range(start, start + GROUP) for start in range(0, SEEDS, GROUP)]
-    ends = [part.partition("-")[::2] for part in chosen.split(",")]
-    return [range(int(first), int(last or first) + 1) for first, last in ends]
+    if chosen:
+        ends = [part.partition("-")[::2] for part in chosen.split(",")]
+        return [
+            pytest.param(range(int(first), int(last or first) + 1), id=f"{first}-{last or first}")
+            for first, last in ends
+        ]
+    groups = [
+        pytest.param(
+            [seed for seed in range(start, start + GROUP) if seed not in OPEN],
+            id=f"{start}-{start + GROUP - 1}",
+        )
+        for start in range(0, SEEDS, GROUP)
+    ]
+    still_open = pytest.mark.xfail(reason="these seeds show faults that are not mended yet", strict=True)
+    return [*groups, pytest.param(sorted(OPEN), id="open", marks=still_open)]
 
 
 class Node:
@@ -48,9 +70,8 @@ def node() -> Iterator[Node]:
         node.process.stop()
 
 
-@pytest.mark.xfail(reason="some seeds show faults that are not mended yet", strict=False)
-@pytest.mark.parametrize("seeds", _seeds(), ids=lambda seeds: f"{seeds.start}-{seeds.stop - 1}")
-def test_seeds(seeds: range, node: Node) -> None:
+@pytest.mark.parametrize("seeds", _groups())
+def test_seeds(seeds: Sequence[int], node: Node) -> None:
     failures = []
     for seed in seeds:
         with TemporaryDirectory() as folder:
