@@ -120,6 +120,9 @@ class LabServer:
         try:
             self._process.wait(STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
+            self._process.send_signal(signal.SIGABRT)  # it says where it is, and ends
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(STOP_TIMEOUT)
             self.kill()
             raise TimeoutError(
                 f"The server did not end in {STOP_TIMEOUT:g} s. It said:\n{self.log}"
@@ -243,6 +246,7 @@ class LabServer:
             "JUPYTER_DATA_DIR": str(self._data),
             "JUPYTER_RUNTIME_DIR": str(self._runtime),
             "JUPYTER_PREFER_ENV_PATH": "1",
+            "PYTHONFAULTHANDLER": "1",
             "PYTHONUNBUFFERED": "1",
         }
 
