@@ -37,8 +37,7 @@ def unite(
     ids, it must change in place.
 
     Args:
-        keep_theirs: which of two cells with the same id stays: the one of ``theirs``, which that side then sees
-            unchanged, or the document's own.
+        keep_theirs: whose cells stay: those of ``theirs``, which that side then sees unchanged, or the document's own.
     """
     doc: Doc[Any] = document.ydoc
     before = {name: _plan(doc.get(name, type=Map)) for name in SERVERS_MAPS}
@@ -48,7 +47,7 @@ def unite(
     doc.apply_update(theirs.ydoc.get_update())
     kept: frozenset[str] = frozenset()
     if isinstance(document, YNotebook):
-        kept = _drop_doubles(document.ycells, our_items, their_items, keep_theirs)
+        kept = _leave_one(document.ycells, our_items, their_items, keep_theirs)
     elif isinstance(document, YUnicode):
         _drop_text(doc.get("source", type=Text), our_text, theirs.ydoc.get("source", type=Text), keep_theirs)
     become()
@@ -117,15 +116,19 @@ def _items(cells: Array[Any]) -> list[tuple[int, int]]:
     return found
 
 
-def _drop_doubles(cells: Array[Any], ours: Items, theirs: Items, keep_theirs: bool) -> frozenset[str]:
-    first, second = (theirs, ours) if keep_theirs else (ours, theirs)
+def _leave_one(cells: Array[Any], ours: Items, theirs: Items, keep_theirs: bool) -> frozenset[str]:
+    """Leave the cells of one side; which of them ``theirs`` has.
+
+    What only the other side has is made anew where it belongs. It lies before or behind all others, and to bring it
+    to its place jupyter_ydoc would delete and make anew all cells that it passes, under the eyes of their people.
+    """
+    staying = theirs if keep_theirs else ours
     items = _items(cells)
     names = [str(cell.get("id")) for cell in cells]
     chosen: dict[str, int] = {}
-    for side in (first, second):
-        for index, (item, name) in enumerate(zip(items, names, strict=True)):
-            if item in side:
-                chosen.setdefault(name, index)
+    for index, (item, name) in enumerate(zip(items, names, strict=True)):
+        if item in staying:
+            chosen.setdefault(name, index)
     for index in reversed(range(len(items))):
         if chosen.get(names[index]) != index:
             del cells[index]
