@@ -13,6 +13,7 @@ import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 import { ExecutionApi, RecoveryApi } from './api';
 import { ServerCellExecutor } from './executor';
 import { NoticeBoard } from './notices';
+import { PlaceKeeper } from './places';
 import { documentOf, Rooms } from './rooms';
 import { TrustFollower } from './trust';
 
@@ -48,6 +49,23 @@ const trust: JupyterFrontEndPlugin<void> = {
   }
 };
 
+const places: JupyterFrontEndPlugin<void> = {
+  id: '@ydoc-exec/lab:places',
+  description: 'Keeps people where they are in a notebook when others change the list of its cells.',
+  autoStart: true,
+  requires: [INotebookTracker],
+  activate: (_: JupyterFrontEnd, tracker: INotebookTracker) => {
+    const keeper = new PlaceKeeper();
+    const follow = ({ content }: NotebookPanel): void => {
+      keeper.follow(content);
+    };
+    tracker.forEach(follow);
+    tracker.widgetAdded.connect((_, panel) => {
+      follow(panel);
+    });
+  }
+};
+
 const notices: JupyterFrontEndPlugin<void> = {
   id: '@ydoc-exec/lab:notices',
   description: 'Shows what the server has to say about shared documents.',
@@ -71,4 +89,4 @@ const notices: JupyterFrontEndPlugin<void> = {
   }
 };
 
-export default [executor, trust, notices];
+export default [executor, trust, places, notices];
