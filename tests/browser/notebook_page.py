@@ -1,16 +1,28 @@
 """A notebook as a person sees it in JupyterLab, and what a person does with it.
 
 What is read is read from what is displayed. The page's JavaScript objects are asked only for what is not
-displayed: whether the notebook has been loaded, and who wrote what (``watch_writes``).
+displayed: whether the notebook has been loaded, which cell is which, and who wrote what (``watch_writes``).
 """
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from playwright.async_api import BrowserContext, ConsoleMessage, Error, Locator, Page, expect
+import anyio
+from playwright.async_api import (
+    BrowserContext,
+    ConsoleMessage,
+    Error,
+    Locator,
+    Page,
+    TimeoutError,
+    WebSocket,
+    expect,
+)
 
 from tests.server import LabServer
 
@@ -24,11 +36,49 @@ READ_CELLS = """panel => [...document.querySelectorAll(`${panel} .jp-Notebook-ce
     outputs: [...cell.querySelectorAll('.jp-OutputArea-output')].map(output => output.textContent),
 }))"""
 
+HAS_SOURCES = f"""([panel, sources]) => {{
+    const cells = ({READ_CELLS})(panel);
+    return cells.length === sources.length && cells.every((cell, index) => cell.source === sources[index]);
+}}"""
+
 IS_LOADED = """() => {
     const panel = window.jupyterapp?.shell?.currentWidget;
     return Boolean(panel?.content?.widgets?.length && panel.context?.isReady
         && panel.sessionContext?.session?.kernel);
 }"""
+
+READ_PLACE = """() => {
+    const notebook = window.jupyterapp.shell.currentWidget.content;
+    const scroller = notebook.node.querySelector('.jp-WindowedPanel-outer');
+    const { top, bottom } = scroller.getBoundingClientRect();
+    const boxes = notebook.widgets.filter(cell => cell.node.isConnected)
+        .map(cell => [cell.model.id, cell.node.getBoundingClientRect()])
+        .filter(([_, box]) => box.bottom > top && box.top < bottom);
+    const editor = notebook.activeCell?.editor;
+    return {
+        tops: Object.fromEntries(boxes.map(([id, box]) => [id, box.top - top])),
+        active: notebook.activeCell?.model.id ?? '',
+        cursor: editor ? editor.getOffsetAt(editor.getCursorPosition()) : -1,
+        focused: Boolean(editor?.hasFocus()),
+    };
+}"""
+
+SCROLL_TO = """async index => {
+    const notebook = window.jupyterapp.shell.currentWidget.content;
+    await notebook.scrollToItem(index, 'center');
+    await notebook.widgets[index].ready;
+}"""
+
+WATCH_DIALOGS = """() => {
+    window.dialogs = [];
+    new MutationObserver(records => {
+        const added = records.flatMap(record => [...record.addedNodes]);
+        window.dialogs.push(...added.filter(node => node.classList?.contains('jp-Dialog')));
+    }).observe(document.body, { childList: true, subtree: true });
+}"""
+
+SYNC_STEP_2 = b"\x00\x01"
+"""How the frame begins with which a room gives its document (y-protocols, ``sync.js``)."""
 
 WATCH_WRITES = """() => {
     const panel = window.jupyterapp.shell.currentWidget;
@@ -73,6 +123,20 @@ class ShownCell:
     def lines(self) -> list[str]:
         """All that it shows as output, by lines."""
         return "".join(self.outputs).splitlines()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a person is in a notebook."""
+
+    tops: dict[str, float]
+    """The cells in view by their ids: how many pixels below the notebook's upper edge each begins."""
+    active: str
+    """The id of the cell that keys go to."""
+    cursor: int
+    """Characters before the cursor in that cell."""
+    focused: bool
+    """Whether typing goes into its text."""
 
 
 @dataclass
@@ -141,6 +205,18 @@ class NotebookPage:
         """A cell's whole output."""
         return self.cell_at(index).locator(".jp-OutputArea")
 
+    async def place(self) -> Place:
+        """Where its person is at this moment."""
+        return Place(**await self.page.evaluate(READ_PLACE))
+
+    def dialog(self, text: str) -> Locator:
+        """A dialog, in which nothing can be done but to answer it."""
+        return self.page.locator(".jp-Dialog").filter(has_text=text)
+
+    def notification(self, text: str) -> Locator:
+        """A notification in the corner."""
+        return self.page.locator(".Toastify__toast").filter(has_text=text)
+
     def kernel_indicator(self) -> Locator:
         """The circle in the notebook's toolbar; its attribute ``data-status`` is what it shows."""
         return self.panel().locator(".jp-Notebook-ExecutionIndicator")
@@ -157,6 +233,12 @@ class NotebookPage:
         """Wait until the kernel indicator shows ``idle``, ``busy``, ..."""
         await expect(self.kernel_indicator()).to_have_attribute("data-status", status, timeout=timeout * 1000)
 
+    async def expect_sources(self, sources: list[str], timeout: float = 30.0) -> None:
+        """Wait until these are the texts of all cells, in this order."""
+        with suppress(TimeoutError):
+            await self.page.wait_for_function(HAS_SOURCES, arg=[PANEL, sources], timeout=timeout * 1000)
+        assert [cell.source for cell in await self.cells()] == sources
+
     async def wait_for_lines(self, index: int, number: int, timeout: float = 30.0) -> None:
         """Wait until a cell shows at least so many lines of output."""
         await self.page.wait_for_function(
@@ -169,7 +251,34 @@ class NotebookPage:
             timeout=timeout * 1000,
         )
 
+    # What happens to it
+
+    @asynccontextmanager
+    async def coming_back(self) -> AsyncIterator[None]:
+        """In the block the connection is lost and can be made again; waits until the room has given its document."""
+        back = anyio.Event()
+
+        def on_frame(frame: str | bytes) -> None:
+            if isinstance(frame, bytes) and frame.startswith(SYNC_STEP_2):
+                back.set()
+
+        def on_socket(socket: WebSocket) -> None:
+            if "/api/collaboration/room/json:notebook:" in socket.url:
+                socket.on("framereceived", on_frame)
+
+        self.page.on("websocket", on_socket)
+        try:
+            yield
+            with anyio.fail_after(60):
+                await back.wait()
+        finally:
+            self.page.remove_listener("websocket", on_socket)
+
     # What a person does
+
+    async def scroll_to(self, index: int) -> None:
+        """Bring a cell into the middle of the window."""
+        await self.page.evaluate(SCROLL_TO, index)
 
     async def select(self, index: int) -> None:
         """Click into a cell's editor."""
@@ -224,6 +333,15 @@ class NotebookPage:
         """What it wrote since."""
         written: list[str] = await self.page.evaluate("() => window.cellWrites")
         return written
+
+    async def watch_dialogs(self) -> None:
+        """From now on note every dialog, also those that are answered."""
+        await self.page.evaluate(WATCH_DIALOGS)
+
+    async def dialogs(self) -> list[str]:
+        """The texts of those that were shown since."""
+        texts: list[str] = await self.page.evaluate("() => window.dialogs.map(node => node.textContent)")
+        return texts
 
     async def evaluate(self, script: str, argument: Any = None) -> Any:
         """Ask the page something."""
