@@ -51,7 +51,8 @@ const trust: JupyterFrontEndPlugin<void> = {
 
 const places: JupyterFrontEndPlugin<void> = {
   id: '@ydoc-exec/lab:places',
-  description: 'Keeps people where they are in a notebook when others change the list of its cells.',
+  description:
+    'Keeps people where they are in a notebook when others change the list of its cells.',
   autoStart: true,
   requires: [INotebookTracker],
   activate: (_: JupyterFrontEnd, tracker: INotebookTracker) => {
