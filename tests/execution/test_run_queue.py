@@ -131,7 +131,9 @@ events: st.SearchStrategy[Event] = st.one_of(
 )
 
 
-@given(st.lists(st.one_of(events, st.lists(st.tuples(st.booleans(), st.booleans()), max_size=3)), max_size=60))
+@given(
+    st.lists(st.one_of(events, st.lists(st.tuples(st.booleans(), st.booleans()), max_size=3)), max_size=60)
+)
 def test_every_run_ends_once_in_order_with_one_at_a_time(
     script: list[Event | list[tuple[bool, bool]]],
 ) -> None:

@@ -7,6 +7,7 @@ client, a run, a request), while it has changes that are not in its file, and fo
 from __future__ import annotations
 
 import logging
+import math
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import replace
@@ -98,6 +99,8 @@ class OpenDocument:
         self.closing = False
         self.closed = Event()
         self.lineage = Lineage("")
+        self.hash_said_at = -math.inf
+        """When the file's hash that the document says became another one, on the event loop's clock."""
         self._log = log
         self._writer = writer
         self._settings = settings
@@ -320,6 +323,8 @@ class OpenDocument:
         self._say({"path": path})
 
     def has_hash(self, hash: str) -> None:
+        if self.document.ystate.get("hash") != hash:
+            self.hash_said_at = current_time()
         self._say({"hash": hash})
 
     def unsaved(self) -> None:

@@ -6,10 +6,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from anyio import current_time, sleep
+
 from ydoc_exec.documents.open_document import OpenDocument
 from ydoc_exec.documents.open_documents import OpenDocuments
 from ydoc_exec.errors import LoadFailed
 from ydoc_exec.files.contents import as_read
+
+HEARING = 0.3
+"""Seconds within which a tab that was sent a file's new hash most likely believes it."""
 
 FileIdOf = Callable[[str], "str | None"]
 """The file id of a path."""
@@ -50,6 +55,15 @@ class OpenFiles:
         if document is None or document.closing or not _is_for(document, model):
             return None
         return document.mirror.merge(_content(model, path))
+
+    async def heard(self, path: str) -> None:
+        """Return when the tabs of this file's document have had time to hear of its last version.
+
+        JupyterLab's asks for the file first (``jupyter-docprovider``, ``ydrive.ts``).
+        """
+        document = self._find(path)
+        if document is not None and document.room.clients:
+            await sleep(max(0.0, document.hash_said_at + HEARING - current_time()))
 
     async def flush(self, path: str) -> bool:
         """Return when the file has what its document has now; False if it is not open. Raises ``SaveFailed``."""

@@ -9,6 +9,8 @@
   done when the document's file is looked at next. Without hooks the change is found there too, as any other
   program's.
 
+- An asynchronous manager says the hash of an open file when its tabs have had time to hear of it.
+
 Uploads in chunks go past the document; what they leave is found in the file.
 """
 
@@ -27,10 +29,14 @@ from jupyter_server.services.contents.fileio import AsyncFileManagerMixin, FileM
 from tornado import web
 
 from ydoc_exec.errors import LoadFailed, YdocExecError
+from ydoc_exec.files.contents import file_state
 from ydoc_exec.files.own_save import own_save
 from ydoc_exec.files.replacement import FileState, Replacement, remove_left_over
 
 _is_thread: ContextVar[bool] = ContextVar("is_thread", default=False)
+
+READINGS = 5
+"""So often a file is read again for its hash because it was replaced meanwhile."""
 
 
 class OpenFiles(Protocol):
@@ -43,6 +49,10 @@ class OpenFiles(Protocol):
 
     def merge(self, model: dict[str, Any], path: str) -> Any:
         """Merge the model's content into the document of this file: what the document has now, or None as above."""
+        ...
+
+    async def heard(self, path: str) -> None:
+        """Return when the tabs of this file's document have had time to hear of its last version."""
         ...
 
 
@@ -174,7 +184,42 @@ def _saving_through(manager: type[Any], files: OpenFiles) -> type[Any]:
             answer: dict[str, Any] = await super().save(model, path)
             return answer
 
+    if "require_hash" in inspect.signature(manager.get).parameters:  # it came with jupyter_server 2.11
+        cls: type[Any] = ThroughDocuments
+        return _saying_known_hashes(cls, files)
     return ThroughDocuments
+
+
+def _saying_known_hashes(manager: type[Any], files: OpenFiles) -> type[Any]:
+    class KnownHashes(manager):  # type: ignore[misc]
+        """See the head of the module."""
+
+        async def get(
+            self,
+            path: str,
+            content: bool = True,
+            type: str | None = None,
+            format: str | None = None,
+            require_hash: bool = False,
+        ) -> dict[str, Any]:
+            """Read a file. Its hash is that of the version that is there when this returns.
+
+            A tab that is about to save asks for the hash, and its user about a file that "has changed on disk" if it
+            is not the one that it knows (JupyterLab, ``context.ts``, ``_maybeSave``).
+            """
+            if require_hash:
+                await files.heard(path.strip("/"))
+            model: dict[str, Any]
+            for _ in range(READINGS):
+                before = file_state(self, path)
+                model = await super().get(
+                    path, content=content, type=type, format=format, require_hash=require_hash
+                )
+                if not require_hash or file_state(self, path) == before:
+                    break
+            return model
+
+    return KnownHashes
 
 
 def _merging_hook(files: OpenFiles) -> Callable[..., None]:
