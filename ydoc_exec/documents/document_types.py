@@ -9,10 +9,10 @@ from typing import Any
 
 from jupyter_ydoc import YNotebook, YUnicode, ydocs
 from jupyter_ydoc.ybasedoc import YBaseDoc
-from pycrdt import Awareness, Doc, Text
+from pycrdt import Awareness, Doc, Map, Text
 
 from ydoc_exec.documents.ancestry import write_base, write_lineage
-from ydoc_exec.documents.union import replace_text
+from ydoc_exec.documents.text_edits import replace_text
 from ydoc_exec.errors import BadRoomId
 from ydoc_exec.files.cell_ids import identify
 from ydoc_exec.files.decision import Fingerprint
@@ -109,7 +109,7 @@ def fill(document: YBaseDoc, content: Any, print_: Fingerprint, like: Sequence[d
         content = identify(shareable(content), print_, like)
         if not content["cells"]:
             content = {**content, "cells": [_first_cell(print_)]}
-    document.set(content)
+    _set(document, content)
 
 
 def become(document: YBaseDoc, content: Any) -> None:
@@ -117,7 +117,7 @@ def become(document: YBaseDoc, content: Any) -> None:
     if isinstance(document, YUnicode):
         replace_text(document.ydoc.get("source", type=Text), content)
     else:
-        document.set(content)
+        _set(document, content)
 
 
 def check(room: RoomId, content: Any, print_: Fingerprint) -> None:
@@ -126,6 +126,45 @@ def check(room: RoomId, content: Any, print_: Fingerprint) -> None:
         scratch = wrap(room, Doc())
         fill(scratch, content, print_)
         scratch.get()
+
+
+def _set(document: YBaseDoc, content: Any) -> None:
+    with document.ydoc.transaction():
+        if isinstance(document, YNotebook):
+            _write_in_place(document, content["cells"])
+        document.set(content)
+
+
+def _write_in_place(document: YNotebook, cells: list[dict[str, Any]]) -> None:
+    """Give cells their new sources and outputs where they are.
+
+    ``YNotebook.set`` replaces the whole of a source, and the whole cell if its outputs change and have a stream
+    among them: what somebody else writes there at the same time would be lost or out of its place.
+    """
+    wanted = {cell["id"]: cell for cell in cells if cell.get("id")}
+    notebook = Notebook(document)
+    for shared in list(document.ycells):
+        cell = wanted.pop(shared.get("id"), None) if isinstance(shared, Map) else None
+        if cell is None or cell["cell_type"] != shared.get("cell_type"):
+            continue
+        text, source = shared.get("source"), cell["source"]
+        if isinstance(text, Text):
+            replace_text(text, "".join(source) if isinstance(source, list) else source)
+        outputs = cell.get("outputs", ())
+        # An open tab believes a cell what it believed it before, so other trust comes with another cell.
+        same_trust = _is_trusted(shared.get("metadata")) == _is_trusted(cell["metadata"])
+        if same_trust and all(map(_is_usual, outputs)):
+            notebook.set_outputs(cell["id"], outputs)
+
+
+def _is_usual(output: dict[str, Any]) -> bool:
+    return output.get("output_type") != "stream" or (
+        isinstance(output.get("name"), str) and isinstance(output.get("text"), str)
+    )
+
+
+def _is_trusted(metadata: Any) -> bool:
+    return bool(metadata is not None and metadata.get("trusted"))
 
 
 def _first_cell(print_: Fingerprint) -> dict[str, Any]:

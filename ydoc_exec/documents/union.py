@@ -87,24 +87,6 @@ def hear(document: YBaseDoc, update: bytes) -> None:
     _restore(live, before)
 
 
-def replace_text(text: Text, wanted: str) -> None:
-    """Make a shared text another one by changing what lies between its common beginning and end.
-
-    Linear, which jupyter_ydoc's way of finding the difference is not. Indices are bytes of UTF-8.
-    """
-    have, want = str(text).encode(), wanted.encode()
-    start = _common(have, want)
-    end = _common(have[start:][::-1], want[start:][::-1])
-    while start and (_inside(have, start) or _inside(want, start)):
-        start -= 1
-    while end and (_inside(have, len(have) - end) or _inside(want, len(want) - end)):
-        end -= 1
-    if start < len(have) - end:
-        del text[start : len(have) - end]
-    if start < len(want) - end:
-        text.insert(start, want[start : len(want) - end].decode())
-
-
 # Private
 
 
@@ -203,20 +185,3 @@ def _restore(shared: Map[Any], plan: Any) -> None:
     for key, item in wanted.items():
         if key not in shared or _plan(shared[key]) != item:
             shared[key] = _make(item)
-
-
-def _common(one: bytes, other: bytes) -> int:
-    """The length of the common beginning."""
-    low, high = 0, min(len(one), len(other))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if one[:middle] == other[:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
-
-
-def _inside(data: bytes, place: int) -> bool:
-    """Whether this place is inside a character."""
-    return place < len(data) and data[place] & 0xC0 == 0x80

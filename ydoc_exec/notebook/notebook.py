@@ -246,6 +246,14 @@ class Notebook:
                 self._display_ids.pop(changed_id, None)
         return own is not None
 
+    def set_outputs(self, cell_id: CellId, outputs: Sequence[dict[str, Any]]) -> bool:
+        """Let the cell have these outputs, as a file has them. ``False`` if it is gone or not a code cell."""
+        cell = self._find_code(cell_id)
+        if cell is None:
+            return False
+        self._become(cell_id, cell, tuple(AppendOutput(output) for output in outputs))
+        return True
+
     # Cells that come back (``returned_cells.py``)
 
     def touched(self, events: Sequence[Any]) -> tuple[list[CellId], list[CellId]]:
@@ -295,11 +303,7 @@ class Notebook:
         if cell is None:
             return False
         if result.outputs is not None:
-            old = _whole_numbers(self._outputs(cell).to_py())
-            new = _whole_numbers([output.output for output in result.outputs])
-            same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(old, new, strict=False)))
-            if same < max(len(old), len(new)):
-                self.apply(cell_id, [ReplaceLast(len(old) - same, result.outputs[same:])])
+            self._become(cell_id, cell, result.outputs)
             display_ids = tuple(output.display_id for output in result.outputs)
             if any(display_ids):
                 self.restore_displays({cell_id: (display_ids, _digest(self._outputs(cell)))})
@@ -400,6 +404,14 @@ class Notebook:
             cell["outputs"] = Array()
         outputs: Array[Any] = cell["outputs"]
         return outputs
+
+    def _become(self, cell_id: CellId, cell: Map[Any], outputs: tuple[AppendOutput, ...]) -> None:
+        """Change the outputs from the first that is another one on."""
+        old = _whole_numbers(self._outputs(cell).to_py())
+        new = _whole_numbers([output.output for output in outputs])
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(old, new, strict=False)))
+        if same < max(len(old), len(new)):
+            self.apply(cell_id, [ReplaceLast(len(old) - same, outputs[same:])])
 
     def _change(self, changes: dict[CellId, OutputChange], cell_id: CellId) -> OutputChange | None:
         """The change of this cell's outputs, begun if it is not yet. ``None`` if there is no such cell."""
