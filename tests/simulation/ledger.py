@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tests.simulation.characters import followed
@@ -14,6 +14,9 @@ LOG_WINDOW = 0.5
 
 FILE_WINDOW = 14.0
 """The same for the file: ``Settings.save_interval``."""
+
+PROGRAM = "another program"
+"""Whoever writes the file, and is no tab."""
 
 
 @dataclass(slots=True)
@@ -31,10 +34,14 @@ class Ledger:
     """The account of all characters."""
 
     typed: dict[str, Typed] = field(default_factory=dict)
-    removed: dict[str, str] = field(default_factory=dict)
-    """Characters that somebody has taken away who saw them, by whom."""
+    removed: dict[str, set[str]] = field(default_factory=dict)
+    """Characters that were taken away by those who saw them."""
     answerable: dict[str, float] = field(default_factory=dict)
     """Characters that the server has said it has, since when."""
+    lives: Counter[str] = field(default_factory=Counter)
+    """How often a character came back after it was removed. What the server said before is about an earlier life."""
+    saved_without: set[str] = field(default_factory=set)
+    """Characters that were in the file until the server saved it without them."""
     dissolved: list[tuple[str, str, frozenset[str]]] = field(default_factory=list)
     """Cells that were removed, or replaced by a copy: the cell, by whom, and which characters they knew."""
     _bursts: int = 0
@@ -53,22 +60,43 @@ class Ledger:
         before, after = list(before), list(after)
         had, has = chars_of(before), chars_of(after)
         for char in had - has:
-            self.removed[char] = by
+            self.removed.setdefault(char, set()).add(by)
         for char in has - had:
-            self.removed.pop(char, None)
+            self._note_back(char, by)
         gone = {cell.id for cell in before} - {cell.id for cell in after} | set(replaced)
         self.dissolved += [(cell, by, had) for cell in sorted(gone)]
 
-    def note_answered(self, chars: Iterable[str], now: float) -> None:
-        """The server has said that it has these."""
-        for char in chars:
-            self.answerable.setdefault(char, now)
+    def as_they_are(self, chars: Iterable[str]) -> dict[str, int]:
+        """The characters, each with the life it has now."""
+        return {char: self.lives[char] for char in chars}
 
-    def note_killed(self, now: float, *, flushed: bool, log_left: bool, file: frozenset[str]) -> None:
-        """The server was killed, and this is what is left of it."""
-        window = (0.0 if flushed else LOG_WINDOW) if log_left else FILE_WINDOW
+    def note_answered(self, chars: Mapping[str, int], now: float) -> None:
+        """The server has said that it has these, of which ``as_they_are`` told the lives then."""
+        for char in sorted(chars):
+            if chars[char] == self.lives[char]:
+                self.answerable.setdefault(char, now)
+
+    def note_saved_without(self, chars: Iterable[str]) -> None:
+        """The server has saved the file without these, which were in it."""
+        self.saved_without.update(chars)
+
+    def note_ended(
+        self, now: float, loaded: float | None, *, flushed: bool, log_left: bool, file: frozenset[str]
+    ) -> None:
+        """The server has ended without saving, and this is what is left of it.
+
+        Nobody saves a document that was never opened: without its log it is what the file is. ``loaded`` is when it
+        was, or None.
+        """
+        if log_left:
+            window = 0.0 if flushed else LOG_WINDOW
+            left = {char for char, since in self.answerable.items() if since <= now - window}
+        elif loaded is None:
+            left = set()
+        else:
+            left = {c for c, since in self.answerable.items() if max(since, loaded) <= now - FILE_WINDOW}
         self.answerable = {
-            char: since for char, since in self.answerable.items() if char in file or since <= now - window
+            char: since for char, since in self.answerable.items() if char in file or char in left
         }
 
     def note_begun(self, now: float) -> None:
@@ -99,7 +127,7 @@ class Ledger:
                 ends["there"] += 1
             elif char in kept:
                 ends["in a copy"] += 1
-            elif char in self.removed:
+            elif self.removed.get(char):
                 ends["removed"] += 1
             elif char not in required:
                 ends["never arrived"] += 1
@@ -112,6 +140,20 @@ class Ledger:
         return wrong, ends
 
     # Private
+
+    def _note_back(self, char: str, by: str) -> None:
+        takers = self.removed.get(char)
+        if not takers:
+            return
+        if by == PROGRAM and char not in self.saved_without:
+            # The file is what it was before that program took it out; what somebody else did meanwhile holds.
+            takers.discard(PROGRAM)
+        else:
+            takers.clear()
+        self.saved_without.discard(char)
+        if not takers:
+            self.lives[char] += 1
+            self.answerable.pop(char, None)
 
     def _dissolved_unseen(self, char: str) -> bool:
         home = self.typed[char].cell
@@ -134,7 +176,7 @@ class Ledger:
         typed = self.typed[char]
         by = [who for cell, who, _ in self.dissolved if cell == typed.cell]
         return (
-            f"typed into {typed.cell}, removed by {self.removed.get(char)}, the cell dissolved by {by}, "
+            f"typed into {typed.cell}, removed by {sorted(self.removed.get(char, ()))}, the cell dissolved by {by}, "
             f"the server had it since {self.answerable.get(char)}"
         )
 

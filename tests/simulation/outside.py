@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from tests.simulation.characters import Characters
-from tests.simulation.ledger import Ledger, chars_of
+from tests.simulation.ledger import PROGRAM, Ledger, chars_of
 from tests.simulation.plan import Outside
 from tests.simulation.replica import Cell
 
@@ -23,6 +23,7 @@ class Program:
         self._ledger = ledger
         self._random = random
         self._versions: list[bytes] = []
+        self._seen: frozenset[str] = frozenset()
         self._times = 0
         self._cells = 0
 
@@ -35,6 +36,7 @@ class Program:
     ) -> bytes | None:
         """What it makes of a version of the file, or None if there is nothing to do."""
         self._versions.append(data)
+        self._look(json.loads(data))
         if what == "old":
             return self._versions[int(where[0] * len(self._versions))]
         content = json.loads(data)
@@ -78,7 +80,9 @@ class Program:
     def write(self, data: bytes) -> list[str]:
         """Replace the file; the cells whose results are others now."""
         before, after = json.loads(self.read()), json.loads(data)
-        self._ledger.note_change("another program", _cells(before), _cells(after))
+        self._look(before)
+        self._ledger.note_change(PROGRAM, _cells(before), _cells(after))
+        self._seen = chars_of(_cells(after))
         self._times += 1
         beside = self._file.with_name("beside")
         beside.write_bytes(data)
@@ -95,8 +99,14 @@ class Program:
 
     # Private
 
+    def _look(self, content: Any) -> None:
+        """What is gone since this program looked the last time was taken out by the server."""
+        there = chars_of(_cells(content))
+        self._ledger.note_saved_without(self._seen - there)
+        self._seen = there
+
     def _type(self, cell: str, text: str) -> None:
-        self._ledger.note_typed("another program", cell, text)
+        self._ledger.note_typed(PROGRAM, cell, text)
 
     def chars(self) -> frozenset[str]:
         """What is in the file."""

@@ -45,8 +45,8 @@ class Connection:
         self._news = Event()
         self._last_up = self._last_down = 0.0
         self._falling = 0
-        self.sent: set[str] = set()
-        """The characters that were sent on it."""
+        self.sent: dict[str, int] = {}
+        """The characters that were sent on it, and in which of their lives."""
 
     @property
     def idle(self) -> bool:
@@ -131,7 +131,7 @@ class Tab:
         """What was typed here."""
         self.copied: set[str] = set()
         """Cells that were replaced by a copy here; undoing does it again."""
-        self._barriers: dict[str, frozenset[str]] = {}
+        self._barriers: dict[str, dict[str, int]] = {}
         self._numbers = count(1)
 
     @property
@@ -150,7 +150,7 @@ class Tab:
         before = self.replica.cells()
         written = self.replica.act(action, *parameters)
         after = self.replica.cells()
-        self.mine.update(typed)
+        self.mine.update(typed, chars_of(after) - chars_of(before))
         self.world.ledger.note_change(self.name, before, after, replaced)
         self.copied.update(replaced)
         self._send(written)
@@ -164,7 +164,7 @@ class Tab:
         if self.connected:
             assert self.connection is not None
             token = f"{self.name}.{next(self._numbers)}"
-            self._barriers[token] = frozenset(self.connection.sent)
+            self._barriers[token] = dict(self.connection.sent)
             self.connection.send(b"\x02\x07barrier" + bytes([len(token)]) + token.encode())
 
     def save(self) -> None:
@@ -182,7 +182,7 @@ class Tab:
         if kind == 0:
             step, data = reader.number(), reader.data()
             if step == 0:
-                connection.sent.update(self.mine)
+                connection.sent.update(self.world.ledger.as_they_are(self.mine))
                 connection.send(sync.step2(self.replica.diff(data)))
                 return
             self._send(self.replica.apply(data))
@@ -193,7 +193,7 @@ class Tab:
             said = json.loads(reader.data())
             if said["type"] == "barrier":
                 chars = self._barriers.pop(said["responseTo"])
-                self.world.ledger.note_answered(sorted(chars), self.world.machine.now)
+                self.world.ledger.note_answered(chars, self.world.machine.now)
 
     def cells(self) -> list[Cell]:
         return self.replica.cells()
@@ -206,6 +206,6 @@ class Tab:
     def _send(self, updates: list[bytes]) -> None:
         if self.connected:
             assert self.connection is not None
-            self.connection.sent.update(self.mine)
+            self.connection.sent.update(self.world.ledger.as_they_are(self.mine))
             for update in updates:
                 self.connection.send(sync.update(update))

@@ -44,6 +44,9 @@ from ydoc_exec.store.sqlite_update_log import SqliteUpdateLog
 RETRY = 1.0
 """Seconds after which a tab tries to connect again."""
 
+NOTICED = 2.0
+"""Seconds within which the server has noticed that another program has written the file."""
+
 SETTLED = 120.0
 """Seconds within which all must be equal when nothing happens any more."""
 
@@ -120,6 +123,10 @@ class World:
         self._stop: Event | None = None
         self._killed: bool | None = None
         self._unlogged = False
+        self._ended_at = 0.0
+        self._file_at_the_end: frozenset[str] = frozenset()
+        self._loaded: float | None = None
+        self._writing = 0
         self._tasks: TaskGroup
         self._numbers = count(1)
 
@@ -199,7 +206,7 @@ class World:
             if self.plan.minor > 4:
                 cell["id"] = name
             cells.append(cell)
-        self.ledger.note_answered(sorted(self.ledger.typed), 0.0)
+        self.ledger.note_answered(self.ledger.as_they_are(self.ledger.typed), 0.0)
         whole = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": self.plan.minor}
         return json.dumps(whole, indent=1).encode()
 
@@ -336,9 +343,11 @@ class World:
         try:
             if tab.session is None:
                 async with life.documents.open(ROOM) as document:
+                    self._note_loaded(life)
                     tab.session = document.lineage
             await sleep(self.machine.random.choice((0.0, 0.01, 0.1)))
             async with life.documents.open(ROOM) as document:
+                self._note_loaded(life)
                 if life is not self._life or tab.closed or tab.away:
                     return
                 connection = Connection(tab, next(self._numbers))
@@ -352,6 +361,10 @@ class World:
             if life is self._life and self._stop is not None and not self._stop.is_set():
                 raise
 
+    def _note_loaded(self, life: Life) -> None:
+        if life is self._life and self._loaded is None:
+            self._loaded = self.machine.now
+
     # Private: the kernel and other programs
 
     async def _run_cell(self, step: Step) -> None:
@@ -359,6 +372,7 @@ class World:
         if life is None:
             return
         async with life.documents.open(ROOM) as document:
+            self._note_loaded(life)
             codes = [cell.id for cell in _cells_of(document) if cell.type == "code"]
             if codes:
                 cell = codes[int(step.where[0] * len(codes))]
@@ -370,9 +384,12 @@ class World:
         changed = self._program.change(step.outside, data, step.where, step.count)
         if changed is None:
             return
+        self._writing += 1
         await sleep(step.seconds)
         self.kernel.meddled(self._program.write(changed))
-        self.ledger.note_answered(sorted(self._program.chars()), self.machine.now)
+        self.ledger.note_answered(self.ledger.as_they_are(self._program.chars()), self.machine.now)
+        await sleep(NOTICED)
+        self._writing -= 1
 
     # Private: the server
 
@@ -389,12 +406,16 @@ class World:
     async def _start(self, log: Log) -> None:
         intact = log == "intact" and self.plan.keeps_log
         if self._killed is not None:
-            if self._killed:
-                flushed = not self._unlogged
-                self.ledger.note_killed(
-                    self._ended_at, flushed=flushed, log_left=intact, file=self._file_at_the_end
+            if self._killed or self._loaded is None:
+                self.ledger.note_ended(
+                    self._ended_at,
+                    self._loaded,
+                    flushed=not self._unlogged,
+                    log_left=intact,
+                    file=self._file_at_the_end,
                 )
             self.ledger.note_begun(self.machine.now)
+        self._loaded = None
         if not self.plan.keeps_log or log == "wiped":
             self._make_log()
         elif log == "forgotten":
@@ -468,6 +489,7 @@ class World:
         assert self._life_over is not None
         self._killed = killed
         self._ended_at = self.machine.now
+        self._file_at_the_end = self._program.chars()
         self._stop.set()
         await self._life_over.wait()
         self._life = None
@@ -500,6 +522,8 @@ class World:
         wrong = []
         if self.kernel.busy:
             wrong.append("something is running")
+        if self._writing:
+            wrong.append("another program writes the file, or has just done so")
         if document.mirror.dirty:
             wrong.append("the document is not saved")
         tabs = [tab for tab in self._tabs if tab is not None]

@@ -224,7 +224,7 @@ class LogWriter:
 
     def _add(self, step: _StepT, instead_of: Callable[[_Step], bool] | None = None) -> _StepT:
         self._last_number += 1
-        step.number = self._last_number
+        step.number, step.time = self._last_number, monotonic()
         removed = self._remove(instead_of) if instead_of is not None else []
         for flush in self._flushes:
             if any(map(flush.covers, removed)):
@@ -419,7 +419,7 @@ class LogWriter:
 class _Step:
     room: RoomId
     number: int = field(default=0, init=False)
-    time: float = field(default_factory=monotonic, init=False)
+    time: float = field(default=0.0, init=False)
 
 
 _StepT = TypeVar("_StepT", bound=_Step)
