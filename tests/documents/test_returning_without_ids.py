@@ -7,6 +7,7 @@ import pytest
 from tests.documents.conftest import ROOM, Site, Tab
 from tests.documents.test_returning_tabs import Away, come_back, everywhere, forget, meet, retype
 from tests.notebooks import cell, notebook
+from tests.room.waiting import until
 
 pytestmark = [
     pytest.mark.anyio,
@@ -73,3 +74,68 @@ async def test_a_cell_that_was_added_before_one_that_was_changed(site: Site) -> 
         await come_back(tab, document, away.lineage)
         await everywhere(site, document, tab, ["changed elsewhere", "b", "", "typed while away"])
         assert not site.copies
+
+
+@pytest.mark.parametrize("text", ["a", "a, changed"], ids=["a copy", "not quite a copy"])
+async def test_two_cells_with_one_id(site: Site, text: str) -> None:
+    """Two who move a cell at once leave two of it; where files have ids, jupyter_ydoc tells them apart."""
+    site.write(notebook(cell(None, "a"), cell(None, "b"), cell(None, "c"), minor=4))
+
+    def double(tab: Tab) -> None:
+        tab.notebook.append_cell(tab.notebook.get_cell(0) | {"id": tab.ids[0], "source": text})
+
+    async with site.serving() as life:
+        away = await meet(life)
+    forget(site)
+    site.write(notebook(cell(None, "a"), cell(None, "b, too"), cell(None, "c"), minor=4))
+    expected = ["a", "b, too", "c"] if text == "a" else ["a", "b, too", "c", text]
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        other = Tab()
+        await other.come_to(document)
+        with other.doc.transaction():
+            double(other)
+        await other.flush()
+        await until(lambda: site.on_disk == expected)
+        tab = away.again()
+        await come_back(tab, document, away.lineage)
+        assert tab.closed is None
+        await everywhere(site, document, tab, expected)
+        assert not site.copies
+
+
+async def test_the_cell_that_is_typed_in_is_moved_elsewhere(site: Site) -> None:
+    away = await old_format(site)
+    site.write(notebook(cell(None, "b"), cell(None, "c and more"), cell(None, "edited"), minor=4))
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        tab = away.again(retype(0, "edited while away"))
+        await come_back(tab, document, away.lineage)
+        await everywhere(site, document, tab, ["b", "c and more", "edited while away"])
+
+
+async def test_a_new_cell_of_which_the_tab_did_not_hear_that_it_was_saved(site: Site) -> None:
+    site.write(notebook(cell(None, "a"), cell(None, "b"), minor=4))
+
+    def change(tab: Tab) -> None:
+        tab.notebook.ycells.insert(0, tab.notebook.create_ycell(cell("new", "new")))
+
+    async with site.serving() as life:
+        away = await meet(life, change, save=False)
+    await until(lambda: site.on_disk == ["new", "a", "b"])
+    forget(site)
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        tab = away.again(retype(1, "a, and more"))
+        await come_back(tab, document, away.lineage)
+        await everywhere(site, document, tab, ["new", "a, and more", "b"])
+        assert not site.copies
+
+
+async def test_a_copy_of_a_cell_that_was_made_while_away(site: Site) -> None:
+    away = await old_format(site)
+
+    def change(tab: Tab) -> None:
+        tab.notebook.ycells.insert(0, tab.notebook.create_ycell(cell("copy", "edited")))
+
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        tab = away.again(change)
+        await come_back(tab, document, away.lineage)
+        await everywhere(site, document, tab, ["edited", "edited", "b", "c"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,6 +35,49 @@ def test_an_unchanged_cell_keeps_its_id_wherever_it_is() -> None:
     assert ids(after) == ["111111-0", "111111-1", "111111-2"]  # the first was edited
     longer = identify(notebook("a", "new", "b", "c"), "333333", before["cells"])
     assert ids(longer) == ["111111-0", "333333-1", "111111-1", "111111-2"]
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [
+        (["c = 3", "a = 1", "b = 2"], [2, 0, 1]),
+        (["b = 2", "c = 3", "a = 1 + 1"], [1, 2, 0]),
+        (["import a", "a = 1 # first", "b = 2", "c = 3"], [None, 0, 1, 2]),
+        (["print(0)", "b = 20", "a = 1"], [None, 1, 0]),
+        (["", "b = 2", "", "a = 1"], [None, 1, None, 0]),
+    ],
+    ids=[
+        "moved",
+        "moved and edited",
+        "edited behind a new one",
+        "turned round, and one is new",
+        "blank ones",
+    ],
+)
+def test_a_cell_is_known_by_what_is_in_it(after: list[str], expected: list[int | None]) -> None:
+    before = identify(notebook("a = 1", "b = 2", "c = 3"), "111111")
+    found = ids(identify(notebook(*after), "222222", before["cells"]))
+    assert [int(name[-1]) if name.startswith("111111") else None for name in found] == expected
+
+
+def test_words_are_letters_where_nobody_puts_spaces_between_them() -> None:
+    before = identify(notebook("東京都知事", "大阪府", "x"), "111111")
+    after = identify(notebook("x", "東京の都知事"), "222222", before["cells"])
+    assert ids(after) == ["111111-2", "111111-0"]
+
+
+def test_a_cell_of_another_type_may_be_the_same() -> None:
+    before = identify(notebook("one two"), "111111")
+    assert ids(identify(notebook("one two three", kind="markdown"), "222222", before["cells"])) == [
+        "111111-0"
+    ]
+
+
+def test_many_cells_that_are_all_others() -> None:
+    before = identify(notebook(*(f"value_{n} = compute({n})" for n in range(2000))), "111111")
+    after = notebook(*(f"value_{n} = compute( {n} )  # formatted" for n in reversed(range(2000))))
+    found = ids(identify(after, "222222", before["cells"]))
+    assert found == [f"111111-{n}" for n in reversed(range(2000))]
 
 
 def test_a_cell_of_another_type_is_another_cell() -> None:

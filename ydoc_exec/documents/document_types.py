@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -12,6 +12,7 @@ from jupyter_ydoc.ybasedoc import YBaseDoc
 from pycrdt import Awareness, Doc, Map, Text
 
 from ydoc_exec.documents.ancestry import write_base, write_lineage
+from ydoc_exec.documents.readable import tell_apart
 from ydoc_exec.documents.text_edits import replace_text
 from ydoc_exec.errors import BadRoomId
 from ydoc_exec.files.cell_ids import identify
@@ -74,16 +75,16 @@ def content_of(document: YBaseDoc) -> Any:
 
     Reading a notebook gives cells with the id of another cell a new one: who calls it writes.
     """
-    content = document.get()
-    if not isinstance(document, YNotebook) or all(cell.get("id") for cell in content["cells"]):
-        return content
-    names = [cell.get("id") for cell in document.ycells]
-    if len(names) != len(content["cells"]):
-        return content
-    return {
-        **content,
-        "cells": [{**cell, "id": name} for cell, name in zip(content["cells"], names, strict=True)],
-    }
+    if not isinstance(document, YNotebook):
+        return document.get()
+    return _with_cells(document, lambda cell, name: {**cell, "id": name})
+
+
+def file_content_of(document: YBaseDoc) -> Any:
+    """A document's content as its file is to have it. Who calls it writes, as for ``content_of``."""
+    if not isinstance(document, YNotebook):
+        return document.get()
+    return _with_cells(document, lambda cell, _: cell)
 
 
 def has_ids_in_files(notebook: dict[str, Any]) -> bool:
@@ -165,6 +166,15 @@ def _is_usual(output: dict[str, Any]) -> bool:
 
 def _is_trusted(metadata: Any) -> bool:
     return bool(metadata is not None and metadata.get("trusted"))
+
+
+def _with_cells(document: YNotebook, make: Callable[[dict[str, Any], str], dict[str, Any]]) -> Any:
+    names = tell_apart(document)
+    content = document.get()
+    if len(content["cells"]) != len(names):
+        return content  # it has left out the copies itself
+    cells = zip(content["cells"], names, strict=True)
+    return {**content, "cells": [make(cell, name) for cell, name in cells if name is not None]}
 
 
 def _first_cell(print_: Fingerprint) -> dict[str, Any]:

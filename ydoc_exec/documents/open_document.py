@@ -239,21 +239,22 @@ class OpenDocument:
     # MirroredDocument
 
     def read(self) -> Any:
-        # jupyter_ydoc gives cells with the id of another cell a new one while reading.
+        # Reading gives cells with the id of another cell a new one.
         if isinstance(self.document, YNotebook):
             require_format(self.document)
         with self.room.writing(FromServer()):
             try:
-                return self.document.get()
+                return document_types.file_content_of(self.document)
             except (ValueError, OverflowError):
                 if not isinstance(self.document, YNotebook):
                     raise
                 logger.warning("%s holds numbers that are none; they are replaced by null", self.room_id)
                 replace_non_finite(self.document)
-                return self.document.get()
+                return document_types.file_content_of(self.document)
 
     def cell_ids(self) -> list[str]:
-        return [str(name) for name in self.notebook.order()] if self.notebook is not None else []
+        # Copies are in no content.
+        return list(dict.fromkeys(map(str, self.notebook.order()))) if self.notebook is not None else []
 
     def take_up(self, path: str, content: Any) -> None:
         print_ = fingerprint(content)
@@ -262,7 +263,7 @@ class OpenDocument:
             document_types.check(self.room_id, content, print_)
         except Exception as error:
             raise LoadFailed(path, str(error) or type(error).__name__) from error
-        like = self._cells_with_ids() if self.notebook is not None else []
+        like = self._content()["cells"] if self.notebook is not None else []
         with self.room.writing(FromFile()):
             document_types.fill(self.document, content, print_, like)
 
@@ -534,7 +535,10 @@ class OpenDocument:
         own = self._content()
         try:
             theirs = document_types.as_document(
-                self.room_id, file.content, file.fingerprint, self._cells_with_ids()
+                self.room_id,
+                file.content,
+                file.fingerprint,
+                own["cells"] if self.notebook is not None else (),
             )
         except ProtocolError as error:
             raise LoadFailed(file.path, error.why) from error
@@ -588,12 +592,6 @@ class OpenDocument:
             return self.keep_copy(path, content, reason, text)
         except CopyFailed as error:
             raise LoadFailed(path, f"a version of it could not be kept ({error.why})") from error
-
-    def _cells_with_ids(self) -> list[dict[str, Any]]:
-        names, cells = self.cell_ids(), self.read()["cells"]
-        if len(names) != len(cells):
-            return []
-        return [{**cell, "id": name} for cell, name in zip(cells, names, strict=True)]
 
     def _take_in(self, client: RoomClient, state: bytes) -> Returned | None:
         returned = self._reunion.take_in(client, state)

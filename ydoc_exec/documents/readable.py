@@ -2,13 +2,15 @@
 
 JSON knows no NaN and no infinity, but a shared document does, and any client can write them. ``YNotebook.get``
 raises over them (jupyter_ydoc 4.2.1 makes integers of floats), so such a notebook could never be saved again. A
-notebook without its format it gives as one of nbformat 4.0, whose cells have no ids.
+notebook without its format it gives as one of nbformat 4.0, whose cells have no ids. Cells that have the id of another
+it tells apart only where files have ids; where they have none it gives each of them, without any.
 """
 
 from __future__ import annotations
 
 from math import isfinite
 from typing import Any
+from uuid import uuid4
 
 from jupyter_ydoc import YNotebook
 from pycrdt import Array, Map
@@ -21,10 +23,34 @@ def require_format(document: YNotebook) -> None:
         raise ValueError("the notebook has lost its format")
 
 
+def tell_apart(document: YNotebook) -> list[str | None]:
+    """Let every cell have an id of its own: the id of each, or None for one that is exactly as another of its id.
+
+    It is what ``YNotebook.get`` does where files have ids: copies stay in the document, and are in no content. Writes
+    into the open transaction.
+    """
+    names: list[str | None] = []
+    found: dict[str, Map[Any]] = {}
+    for cell in document.ycells:
+        name = cell.get("id")
+        if name and name in found and _without_state(found[name]) == _without_state(cell):
+            names.append(None)
+            continue
+        if not name or name in found:
+            name = cell["id"] = str(uuid4())
+        found[name] = cell
+        names.append(name)
+    return names
+
+
 def replace_non_finite(document: YNotebook) -> None:
     """Make null of them, as ``JSON.stringify`` in a browser does. Writes into the open transaction."""
     _replace_in(document.ycells)
     _replace_in(document.ydoc.get("meta", type=Map))
+
+
+def _without_state(cell: Map[Any]) -> dict[str, Any]:
+    return {key: value for key, value in (cell.to_py() or {}).items() if key != "execution_state"}
 
 
 def _replace_in(shared: Map[Any] | Array[Any]) -> None:

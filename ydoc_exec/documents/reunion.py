@@ -85,9 +85,8 @@ class Reunion:
         """
         own = self._content()
         if isinstance(self._document, YNotebook) and not document_types.has_ids_in_files(own):
-            # What was never in a file with the others stands for none of them.
-            old = [cell for cell in tab.content["cells"] if not tab.base or cell["id"] in tab.base]
-            tab.rename(names_as_in(old, own["cells"]))
+            # What was never in a file with the others, as far as the tab knows, has no place there.
+            tab.rename(names_as_in(tab.content["cells"], own["cells"], tab.base or None))
         seen = tab.content
         live = self._open.live_cells()
         alone = not self._room.clients and not live
