@@ -77,8 +77,8 @@ class Program:
                 return None
         return json.dumps(content, indent=1, ensure_ascii=False).encode()
 
-    def write(self, data: bytes) -> list[str]:
-        """Replace the file; the cells whose results are others now."""
+    def write(self, data: bytes) -> list[str] | None:
+        """Replace the file; the cells whose results are others now, or None if they cannot be named."""
         before, after = json.loads(self.read()), json.loads(data)
         self._look(before)
         self._ledger.note_change(PROGRAM, _cells(before), _cells(after))
@@ -90,12 +90,7 @@ class Program:
         info = os.stat(beside)
         os.utime(beside, ns=(info.st_atime_ns, info.st_mtime_ns + self._times * 10**9))
         os.replace(beside, self._file)
-        results = {cell.get("id"): cell.get("outputs") for cell in after["cells"]}
-        return [
-            str(cell.get("id"))
-            for cell in before["cells"]
-            if results.get(cell.get("id")) != cell.get("outputs")
-        ]
+        return _with_other_results(before["cells"], after["cells"])
 
     # Private
 
@@ -119,6 +114,18 @@ class Program:
 
 def _cells(content: Any) -> list[Cell]:
     return [Cell(str(cell.get("id")), cell["cell_type"], _text(cell["source"])) for cell in content["cells"]]
+
+
+def _with_other_results(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> list[str] | None:
+    names = [cell.get("id") for cell in before]
+    results = {cell.get("id"): _result(cell) for cell in after}
+    if None in names or None in results:
+        return [] if list(map(_result, before)) == list(map(_result, after)) else None
+    return [str(cell["id"]) for cell in before if results.get(cell["id"]) != _result(cell)]
+
+
+def _result(cell: dict[str, Any]) -> Any:
+    return cell.get("outputs"), cell.get("execution_count")
 
 
 def _text(source: Any) -> str:

@@ -386,7 +386,11 @@ class World:
             return
         self._writing += 1
         await sleep(step.seconds)
-        self.kernel.meddled(self._program.write(changed))
+        cells = self._program.write(changed)
+        if cells is None:
+            self.kernel.meddled_with_all()
+        else:
+            self.kernel.meddled(cells)
         self.ledger.note_answered(self.ledger.as_they_are(self._program.chars()), self.machine.now)
         await sleep(NOTICED)
         self._writing -= 1
