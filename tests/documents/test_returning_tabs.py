@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from jupyter_ydoc import YUnicode
-from pycrdt import Text
+from pycrdt import Text, UndoManager
 
 from tests.documents.conftest import ROOM, TEXT, Life, Site, Tab, ab, sources
 from tests.notebooks import cell, notebook
@@ -159,6 +159,29 @@ async def test_both_changed_the_same_cell(site: Site) -> None:
         await come_back(tab, document, away.lineage)
         await everywhere(site, document, tab, ["edited", "changed elsewhere"])
         assert [item["source"] for item in site.copies[0]["cells"]] == ["edited", "typed while away"]
+
+
+async def test_erasing_in_a_cell_that_both_changed_is_undone(site: Site) -> None:
+    """What the tab has erased is there again, as the document's version counts; undoing does not bring it again."""
+    site.write(ab("one two", "b"))
+    async with site.serving() as life:
+        away = await meet(life)
+    forget(site)
+    site.write(ab("one two and three", "b"))
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        tab = away.again()
+        history = UndoManager(scopes=[tab.notebook.ycells], capture_timeout_millis=0)
+        history.include_origin("user")
+        with tab.doc.transaction(origin="user"):
+            del tab.notebook.ycells[0]["source"][0:4]
+        tab._unsent.clear()
+        await come_back(tab, document, away.lineage)
+        await everywhere(site, document, tab, ["one two and three", "b"])
+        assert [item["source"] for item in site.copies[0]["cells"]] == ["two", "b"]
+        history.undo()
+        await tab.flush()
+        await tab.edit(1, "afterwards")
+        await everywhere(site, document, tab, ["one two and three", "afterwards"])
 
 
 async def test_cells_that_were_added_and_deleted(site: Site) -> None:

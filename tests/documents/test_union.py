@@ -35,3 +35,24 @@ def test_cells_that_stay_are_not_touched(authors: tuple[int, int], keep_theirs: 
     wanted = names & {item["id"] for item in united["cells"]}
     assert len(cell_items(ours) & before) == len(wanted)
     assert kept == (names if keep_theirs else frozenset())
+
+
+def test_a_cell_that_is_made_anew_is_in_its_place() -> None:
+    ours = opened(1, notebook(*(cell(name, "ours") for name in ("a", "b", "c"))))
+    theirs = opened(2, notebook(*(cell(name, "theirs") for name in ("a", "b", "c"))))
+    before = cell_items(theirs)
+    with ours.ydoc.transaction():
+        kept = unite(
+            ours,
+            theirs,
+            lambda: become(ours, notebook(*(cell(name, "both") for name in ("a", "b", "c")))),
+            keep_theirs=True,
+            anew=["b"],
+        )
+    assert [(item["id"], item["source"]) for item in ours.get()["cells"]] == [
+        ("a", "both"),
+        ("b", "both"),
+        ("c", "both"),
+    ]
+    assert len(cell_items(ours) & before) == 2
+    assert kept == {"a", "c"}

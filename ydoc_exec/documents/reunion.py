@@ -98,7 +98,7 @@ class Reunion:
             # Who was away can add, and does not take everything away from all others.
             result = reconcile({}, own, seen, live)
         self._keep_conflict(result, seen, where, user)
-        kept = self._unite(tab, result.content, keep_theirs=alone)
+        kept = self._unite(tab, result, keep_theirs=alone)
         if alone:
             # What that tab has is as it was, and so it is in others that come back like it; but not if they may have
             # what others of that lineage brought, of which the document has a version of its own.
@@ -125,7 +125,7 @@ class Reunion:
 
     # Private
 
-    def _unite(self, tab: ReturningTab, content: Any, *, keep_theirs: bool) -> frozenset[str]:
+    def _unite(self, tab: ReturningTab, result: Reconciled, *, keep_theirs: bool) -> frozenset[str]:
         """Done on a copy, which can be thrown away when it fails half-way."""
         doc = self._room.doc
         copy: Doc[Any] = Doc(client_id=doc.client_id)
@@ -135,8 +135,9 @@ class Reunion:
             kept = unite(
                 document,
                 tab.view,
-                lambda: document_types.become(document, content),
+                lambda: document_types.become(document, result.content),
                 keep_theirs=keep_theirs,
+                anew=result.conflicts,
             )
         update = copy.get_update(doc.get_state())
         with self._room.writing(FromServer()):

@@ -7,7 +7,7 @@ one update sees only what has changed for them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 from jupyter_ydoc import YNotebook, YUnicode
@@ -29,7 +29,12 @@ def cell_items(document: YBaseDoc) -> Items:
 
 
 def unite(
-    document: YBaseDoc, theirs: YBaseDoc, become: Callable[[], None], *, keep_theirs: bool
+    document: YBaseDoc,
+    theirs: YBaseDoc,
+    become: Callable[[], None],
+    *,
+    keep_theirs: bool,
+    anew: Container[str] = (),
 ) -> frozenset[str]:
     """Let ``document`` have the history of ``theirs`` as well; which cells are those of ``theirs`` now.
 
@@ -38,6 +43,8 @@ def unite(
 
     Args:
         keep_theirs: whose cells stay: those of ``theirs``, which that side then sees unchanged, or the document's own.
+        anew: the ids of cells of ``theirs`` that do not stay. What that side has erased in one is in it again; if it
+            undid that in its old cell, it would be there twice.
     """
     doc: Doc[Any] = document.ydoc
     before = {name: _plan(doc.get(name, type=Map)) for name in SERVERS_MAPS}
@@ -47,7 +54,8 @@ def unite(
     doc.apply_update(theirs.ydoc.get_update())
     kept: frozenset[str] = frozenset()
     if isinstance(document, YNotebook):
-        kept = _leave_one(document.ycells, our_items, their_items, keep_theirs)
+        staying = their_items if keep_theirs else our_items
+        kept = _leave_one(document.ycells, staying, their_items, anew if keep_theirs else ())
     elif isinstance(document, YUnicode):
         _drop_text(doc.get("source", type=Text), our_text, theirs.ydoc.get("source", type=Text), keep_theirs)
     become()
@@ -98,18 +106,17 @@ def _items(cells: Array[Any]) -> list[tuple[int, int]]:
     return found
 
 
-def _leave_one(cells: Array[Any], ours: Items, theirs: Items, keep_theirs: bool) -> frozenset[str]:
-    """Leave the cells of one side; which of them ``theirs`` has.
+def _leave_one(cells: Array[Any], staying: Items, theirs: Items, anew: Container[str]) -> frozenset[str]:
+    """Leave the cells of one side, except those that are to be made anew; which of them ``theirs`` has.
 
     What only the other side has is made anew where it belongs. It lies before or behind all others, and to bring it
     to its place jupyter_ydoc would delete and make anew all cells that it passes, under the eyes of their people.
     """
-    staying = theirs if keep_theirs else ours
     items = _items(cells)
     names = [str(cell.get("id")) for cell in cells]
     chosen: dict[str, int] = {}
     for index, (item, name) in enumerate(zip(items, names, strict=True)):
-        if item in staying:
+        if item in staying and name not in anew:
             chosen.setdefault(name, index)
     for index in reversed(range(len(items))):
         if chosen.get(names[index]) != index:
