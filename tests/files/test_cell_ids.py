@@ -60,6 +60,12 @@ def test_a_cell_is_known_by_what_is_in_it(after: list[str], expected: list[int |
     assert [int(name[-1]) if name.startswith("111111") else None for name in found] == expected
 
 
+def test_a_word_may_have_been_typed_by_half() -> None:
+    before = identify(notebook("x", "prin", "y"), "111111")
+    after = identify(notebook("x", "new", "print(1)", "y"), "222222", before["cells"])
+    assert ids(after) == ["111111-0", "222222-1", "111111-1", "111111-2"]
+
+
 def test_words_are_letters_where_nobody_puts_spaces_between_them() -> None:
     before = identify(notebook("東京都知事", "大阪府", "x"), "111111")
     after = identify(notebook("x", "東京の都知事"), "222222", before["cells"])

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from itertools import product, takewhile
 from typing import Any
 
 Cell = dict[str, Any]
@@ -18,6 +19,9 @@ Notebook = dict[str, Any]
 
 COMMON = 16
 """A word that is in more cells says nothing about which of them is meant."""
+
+MOST_COMPARED = 10_000
+"""Pairs of cells whose characters are compared. If there are more, a program has gone over the whole notebook."""
 
 _WORD = re.compile(r"[^\W\u2e80-\U0010ffff]+|\S")
 """In scripts that are written without spaces each character."""
@@ -119,6 +123,10 @@ def _pair(known: list[_Look], new: list[_Look], *, sure: bool = False) -> dict[i
         if kind == "replace":
             left = [there for there in range(first, last) if there in free]
             places = [place for place in range(start, end) if place not in pairs]
+            for place, there in _edited(known, left, new, places):
+                pair(place, there)
+            left = [there for there in left if there in free]
+            places = [place for place in places if place not in pairs]
             for there, place in zip(left, places, strict=False):
                 if known[there].type == new[place].type:
                     pair(place, there)
@@ -150,6 +158,33 @@ def _similar(
                 found.append((another_type, -count / (size + sizes[there]), abs(place - there), place, there))
     for *_, place, there in sorted(found):
         yield place, there
+
+
+def _edited(
+    known: list[_Look], free: list[int], new: list[_Look], places: list[int]
+) -> Iterator[tuple[int, int]]:
+    """Pairs of which one may have been made of the other by one edit, which may end in the middle of a word."""
+    if len(free) * len(places) > MOST_COMPARED:
+        return
+    found = []
+    for place, there in product(places, free):
+        share = _kept(known[there].source.strip(), new[place].source.strip())
+        if share >= 0.5 and known[there].type == new[place].type:
+            found.append((-share, abs(place - there), place, there))
+    for *_, place, there in sorted(found):
+        yield place, there
+
+
+def _kept(one: str, other: str) -> float:
+    """How much of the shorter text is at the beginning or the end of both."""
+    size = min(len(one), len(other))
+    before, after = _common(one, other), _common(one[::-1], other[::-1])
+    return min(before + after, size) / size if size else 0.0
+
+
+def _common(one: str, other: str) -> int:
+    """The length of the common beginning."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _size(words: Counter[str], common: set[str]) -> int:
