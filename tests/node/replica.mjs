@@ -6,7 +6,7 @@
 //   {"apply": base64}                       it receives an update
 //   {"act": name, "parameters": [...]}      its user does something (see ACTIONS)
 //   {"state": true}, {"diff": base64}       its state vector; what a state vector lacks
-//   {"cells": true}                         ids, types and sources of its cells
+//   {"cells": true}                         ids, types, sources and items of its cells
 //   {"content": [roots]}                    all there is
 //   {"close": true}
 //
@@ -109,7 +109,8 @@ class Tab {
       const cells = this.notebook.cells.map(cell => ({
         id: cell.id,
         type: cell.cell_type,
-        source: cell.getSource()
+        source: cell.getSource(),
+        item: `${cell.ymodel._item.id.client}:${cell.ymodel._item.id.clock}`
       }));
       return { cells };
     } else if (command.content) {

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tests.simulation.characters import followed
+from tests.simulation.doubles import Doubles
 from tests.simulation.replica import Cell
 
 LOG_WINDOW = 0.5
@@ -44,6 +45,7 @@ class Ledger:
     """Characters that were in the file until the server saved it without them."""
     dissolved: list[tuple[str, str, frozenset[str]]] = field(default_factory=list)
     """Cells that were removed, or replaced by a copy: the cell, by whom, and which characters they knew."""
+    doubles: Doubles = field(default_factory=Doubles)
     _bursts: int = 0
 
     def note_typed(self, by: str, cell: str, text: str) -> None:
@@ -63,6 +65,7 @@ class Ledger:
             self.removed.setdefault(char, set()).add(by)
         for char in has - had:
             self._note_back(char, by)
+        self.doubles.note(by, before, after, self.removed.keys())
         gone = {cell.id for cell in before} - {cell.id for cell in after} | set(replaced)
         self.dissolved += [(cell, by, had) for cell in sorted(gone)]
 
@@ -118,7 +121,7 @@ class Ledger:
             if char in self.typed
             else f"{char} was never typed"
             for char, count in counted.items()
-            if count > 1 or char not in self.typed
+            if char not in self.typed or count > self.doubles.allowed(char)
         ]
         ends: Counter[str] = Counter()
         required = set(owed) | set(self.answerable)
@@ -136,7 +139,7 @@ class Ledger:
             else:
                 ends["lost"] += 1
                 wrong.append(f"{char} of {self.typed[char].by} is lost, {self._story(char)}")
-        wrong += self._scrambled(cells)
+        wrong += self._scrambled(cells, {char for char, count in counted.items() if count > 1})
         return wrong, ends
 
     # Private
@@ -159,17 +162,18 @@ class Ledger:
         home = self.typed[char].cell
         return any(cell == home and char not in known for cell, _, known in self.dissolved)
 
-    def _scrambled(self, cells: list[Cell]) -> list[str]:
+    def _scrambled(self, cells: list[Cell], doubled: Container[str]) -> list[str]:
         wrong = []
         for cell in cells:
-            last: dict[int, int] = {}
+            last: dict[tuple[int, int], int] = {}
             for char in followed(cell.source):
                 typed = self.typed.get(char)
-                if typed is None:
+                if typed is None or char in doubled:
                     continue
-                if typed.index < last.get(typed.burst, -1):
+                together = typed.burst, self.doubles.placed.get(char, 0)
+                if typed.index < last.get(together, -1):
                     wrong.append(f"{char} is before what {typed.by} typed before it, in {cell.id}")
-                last[typed.burst] = typed.index
+                last[together] = typed.index
         return wrong
 
     def _story(self, char: str) -> str:

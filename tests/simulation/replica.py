@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from jupyter_ydoc import YNotebook
-from pycrdt import Array, Doc, Map, Text, TransactionEvent, UndoManager
+from pycrdt import Array, Assoc, Doc, Map, Text, TransactionEvent, UndoManager
 
 from tests.node_process import NodeProcess
 
@@ -21,6 +21,8 @@ class Cell:
     id: str
     type: str
     source: str
+    item: str = ""
+    """Which cell with this id: the item of the shared document that holds it, by its author and clock."""
 
 
 class Replica(Protocol):
@@ -77,8 +79,13 @@ class PycrdtReplica:
 
     def cells(self) -> list[Cell]:
         return [
-            Cell(str(cell.get("id")), str(cell.get("cell_type")), str(cell.get("source", "")))
-            for cell in self._cells
+            Cell(
+                str(cell.get("id")),
+                str(cell.get("cell_type")),
+                str(cell.get("source", "")),
+                "{client}:{clock}".format(**self._cells.sticky_index(index, Assoc.AFTER).to_json()["item"]),
+            )
+            for index, cell in enumerate(self._cells)
         ]
 
     def content(self) -> dict[str, Any]:
