@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+from ydoc_exec.documents.state_vector import clocks
 from ydoc_exec.errors import ProtocolError
 from ydoc_exec.ids import CellId, RoomId, RunId
 from ydoc_exec.kernel.run import Run
@@ -65,6 +66,7 @@ class NotebookTarget:
         self._displays: Displays = {}
         self._results = CellResults()
         self._returned: ReturnedCells | None = None
+        self._written: dict[CellId, int] = {}  # the server's clock when it wrote into a cell last
         self._later: list[Callable[[Place], None]] = []
         self._out_of_reach = False
 
@@ -96,6 +98,7 @@ class NotebookTarget:
             self.restore()
             self._displays = self._place.notebook.displays()
             self._place = self._returned = None
+            self._written.clear()
             self._results.forget_ended()
 
     def note(self, events: list[Any]) -> bool:
@@ -118,6 +121,27 @@ class NotebookTarget:
                 self._ran.update(returned.restore())
         except ProtocolError:
             logger.exception("What %s had to show is lost", self.room_id)
+
+    def hear(self, seen: bytes, apply: Callable[[], None]) -> None:
+        """Have ``apply`` take up what a client has that connects, and had this state vector when it did.
+
+        Its word about the results of a run counts if it had seen them: it may have cleared those of the run before, or
+        have some that a server wrote which was killed then. Called inside a transaction.
+        """
+        place, returned = self._place, self._returned
+        if place is None or returned is None:
+            apply()
+            return
+        if returned.waiting:
+            # Somebody else has changed results meanwhile, and had seen them.
+            self._ran.update(returned.restore())
+        clock = clocks(seen).get(place.room.doc.client_id, 0)
+        unseen = [cell_id for cell_id, written in self._written.items() if written > clock]
+        before = [place.notebook.result(cell_id) for cell_id in unseen]
+        apply()
+        for cell_id, result in zip(unseen, before, strict=True):
+            if cell_id in self._results and place.notebook.result(cell_id) != result:
+                place.notebook.restore(cell_id, self._results[cell_id])
 
     def unreachable(self) -> None:
         """The document could not be opened, so what there is for it is lost, until somebody opens it."""
@@ -146,6 +170,7 @@ class NotebookTarget:
                 self._results.begin(run.cell)
                 place.notebook.set_run(run.cell, run.entry())
         for run in runs:
+            self._note_written(place, run.cell)
             self._owners[run.cell] = run.id
             self._live[run.id] = run
             place.hold()
@@ -167,6 +192,7 @@ class NotebookTarget:
                         self._write(place, output.run, output.edits)
                     else:
                         self._apply(place, output.run, replacements(output.edits))
+            self._note_written(place, *(output.run.cell for output in outputs if self.owns(output.run)))
 
         self._when_open(write)
 
@@ -192,6 +218,7 @@ class NotebookTarget:
             with place.room.writing(FromKernel()):
                 for item in owned:
                     place.notebook.set_run(item.run.cell, None)
+            self._note_written(place, *(item.run.cell for item in owned))
             place.hurry()
 
         place = self._place
@@ -219,6 +246,10 @@ class NotebookTarget:
         elif not self._out_of_reach:
             self._later.append(write)
             self._reopen()
+
+    def _note_written(self, place: Place, *cell_ids: CellId) -> None:
+        doc = place.room.doc
+        self._written |= dict.fromkeys(cell_ids, clocks(doc.get_state()).get(doc.client_id, 0))
 
     def _write(self, place: Place, run: Run, edits: Sequence[Edit]) -> None:
         if edits:

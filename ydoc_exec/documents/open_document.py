@@ -111,7 +111,7 @@ class OpenDocument:
             backlog=settings.client_backlog,
             save=self._save_for,
             before_update=lambda client, update: self._wipe_guard.look(client, update),
-            hear=lambda update: hear(self.document, update),
+            hear=self._hear,
         )
         self.document: YBaseDoc = document_types.wrap(room_id, self._doc, self.room.awareness)
         self._wipe_guard = WipeGuard(room_id, self.document, self.keep_copy)
@@ -592,6 +592,15 @@ class OpenDocument:
             return self.keep_copy(path, content, reason, text)
         except CopyFailed as error:
             raise LoadFailed(path, f"a version of it could not be kept ({error.why})") from error
+
+    def _hear(self, update: bytes, came_with: bytes) -> None:
+        def apply() -> None:
+            hear(self.document, update)
+
+        if self.target is None:
+            apply()
+        else:
+            self.target.hear(came_with, apply)
 
     def _take_in(self, client: RoomClient, state: bytes) -> Returned | None:
         returned = self._reunion.take_in(client, state)

@@ -10,10 +10,11 @@ from typing import Any
 
 from jupyter_ydoc import YNotebook
 from jupyter_ydoc.ybasedoc import YBaseDoc
-from pycrdt import Decoder, Doc
+from pycrdt import Doc
 
 from ydoc_exec.documents import document_types
 from ydoc_exec.documents.ancestry import read_base, read_lineage
+from ydoc_exec.documents.state_vector import clocks
 from ydoc_exec.files.reconciliation import Digests
 from ydoc_exec.ids import Lineage, RoomId
 from ydoc_exec.room.deletions import deleted_units
@@ -66,8 +67,8 @@ class ReturningTab:
 
     def is_within(self, state: bytes) -> bool:
         """Whether a document of this state vector has everything that was ever written into it."""
-        there = _clocks(state)
-        return all(clock <= there.get(author, 0) for author, clock in _clocks(self._doc.get_state()).items())
+        there = clocks(state)
+        return all(clock <= there.get(author, 0) for author, clock in clocks(self._doc.get_state()).items())
 
     def note(self, update: bytes) -> None:
         """The client has changed it. Raises ``ProtocolError``."""
@@ -80,9 +81,3 @@ class ReturningTab:
         with guarded("a client's document cannot be read"):
             self.content = document_types.content_of(self.view)
         return before, self.content
-
-
-def _clocks(state: bytes) -> dict[int, int]:
-    """A state vector (Yjs' ``encodeStateVector``): for each author how much of it is there."""
-    decoder = Decoder(state)
-    return {decoder.read_var_uint(): decoder.read_var_uint() for _ in range(decoder.read_var_uint())}

@@ -14,14 +14,14 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Protocol
 
 from anyio import Event, create_task_group, fail_after
-from pycrdt import Awareness, Doc, Subscription, TransactionEvent
+from pycrdt import Awareness, Doc, Subscription, TransactionEvent, get_state
 from pycrdt.websocket import YRoom
 
 from ydoc_exec import sync
 from ydoc_exec.errors import BarrierNotReached, ProtocolError, YdocExecError
 from ydoc_exec.origin import FromClient, Origin
 from ydoc_exec.room.outbox import Outbox
-from ydoc_exec.room.room_client import RoomClient
+from ydoc_exec.room.room_client import EMPTY_STATE, RoomClient
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +32,6 @@ BARRIERS_REMEMBERED = 1000
 
 ANSWER_SECONDS = 30.0
 """How long a client that is asked for its whole document has to send it."""
-
-EMPTY_STATE = b"\x00"
-"""The state vector of a document in which nothing was ever written."""
 
 PATIENCE = 4
 """A client for which so many times the backlog waits, and cannot be forgotten, is given up."""
@@ -68,7 +65,8 @@ class Room:
             moment it was called, and raises when that is impossible. None: there is no file.
         before_update: called with every update of a client before it is applied. It may write, and may raise a
             ``YdocExecError`` to refuse the update and its sender.
-        hear: applies what a client has when it connects. It may have been away for long.
+        hear: applies what a client has when it connects, and is told the state vector that it came with. It may have
+            been away for long.
     """
 
     def __init__(
@@ -79,7 +77,7 @@ class Room:
         backlog: int,
         save: Callable[[RoomClient, int], None] | None = None,
         before_update: Callable[[RoomClient, bytes], None] = lambda client, update: None,
-        hear: Callable[[bytes], None] | None = None,
+        hear: Callable[[bytes, bytes], None] | None = None,
     ) -> None:
         self.name = name
         self.doc = doc
@@ -88,7 +86,7 @@ class Room:
         self._backlog = backlog
         self._save = save
         self._before_update = before_update
-        self._hear = doc.apply_update if hear is None else hear
+        self._hear = hear
         # It is never ready, so it does not observe the document: see ``room_client.py``.
         self._yroom = YRoom(ready=False, ydoc=doc, log=logger)
         self._returned: dict[RoomClient, Returned] = {}
@@ -164,11 +162,12 @@ class Room:
         message = sync.parse(frame)
         if isinstance(message, sync.SyncStep1):
             client.put(sync.step2(self._diff(message.state)))
+            client.came_with = message.state
             client.caught_up()
         elif isinstance(message, sync.SyncUpdate):
             self._apply(client, message.update, self.doc.apply_update)
         elif isinstance(message, sync.SyncStep2):
-            self._apply(client, message.update, self._hear)
+            self._apply(client, message.update, self._hear_of(client))
             # It answers the question that came behind the room's document, so it has that.
             self._settle(client)
         elif isinstance(message, sync.Awareness):
@@ -235,7 +234,8 @@ class Room:
                         continue
                     returned = take_in(client, message.update)
                     if returned is None:
-                        self._apply(client, message.update, self._hear)
+                        client.came_with = get_state(message.update)
+                        self._apply(client, message.update, self._hear_of(client))
                     else:
                         self._returned[client] = returned
                     client.unread(frames)
@@ -251,6 +251,10 @@ class Room:
         returned = self._returned.pop(client, None)
         if returned is not None:
             returned.settle()
+
+    def _hear_of(self, client: RoomClient) -> Callable[[bytes], None]:
+        hear = self._hear
+        return self.doc.apply_update if hear is None else lambda update: hear(update, client.came_with)
 
     def _apply(self, client: RoomClient, update: bytes, apply: Callable[[bytes], None]) -> None:
         if not client.may_write or update == EMPTY_UPDATE:

@@ -43,6 +43,10 @@ READ_AHEAD = 64
 """So many frames of one client may wait to be understood; then its socket is not read any further."""
 
 
+EMPTY_STATE = b"\x00"
+"""The state vector of a document in which nothing was ever written."""
+
+
 class RoomClient:
     """One participant. ``Room.serve`` gives it its life.
 
@@ -70,6 +74,8 @@ class RoomClient:
         self.name = name
         self.user = user
         self.awareness_ids: set[int] = set()
+        self.came_with = EMPTY_STATE
+        """The state vector of its document when it connected: what was written later it had not seen."""
         self._write = write
         self._close = close
         self._sender, self._receiver = create_memory_object_stream[bytes](READ_AHEAD)
