@@ -270,6 +270,42 @@ async def test_what_is_typed_before_the_answer_is_there(site: Site) -> None:
         await until(lambda: other.sources == tab.sources)
 
 
+@pytest.mark.parametrize("alone", [True, False], ids=["nobody is there", "somebody is there"])
+@pytest.mark.parametrize("both", [True, False], ids=["both had changed it", "only the tab"])
+async def test_a_cell_is_moved_before_the_answer_is_there(site: Site, alone: bool, both: bool) -> None:
+    """Moving is removing and inserting a copy, and the tab's user moves what nobody else sees any more."""
+    away = await rebuilt(site)
+    if both:
+        site.write(ab("changed elsewhere", "b"))
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        other = Tab()
+        if not alone:
+            await other.come_to(document)
+        tab = away.again(retype(0, "typed while away"))
+        document.admit(tab.client, away.lineage)
+        await until(lambda: bool(tab.frames))
+        tab.reading = type(tab.reading)()  # what the server says takes its time
+        await tab.greet()
+        await tab.flush()
+        with tab.doc.transaction():
+            moved = tab.notebook.get_cell(0)
+            del tab.notebook.ycells[0]
+            tab.notebook.append_cell({**moved, "source": "typed while away, and moved"})
+            tab.notebook.append_cell(cell("new", "new"))
+        await tab.flush()
+        tab.reading.set()
+        await until(lambda: tab.synced)
+        await tab.flush()
+        text = "changed elsewhere" if both else "typed while away, and moved"
+        await until(lambda: sorted(sources(document)) == sorted([text, "b", "new"]))
+        await everywhere(site, document, tab, sources(document))
+        assert sorted(tab.ids) == ["cell-a", "cell-b", "new"]
+        if both:
+            assert site.copies[-1]["cells"][1]["source"] == "typed while away, and moved"
+        if not alone:
+            await until(lambda: other.sources == tab.sources)
+
+
 async def test_a_reader_cannot_be_taken_in(site: Site) -> None:
     away = await rebuilt(site)
     async with site.serving() as life, life.documents.open(ROOM) as document:

@@ -15,6 +15,7 @@ from pycrdt import Doc
 from ydoc_exec.documents import document_types
 from ydoc_exec.documents.ancestry import read_base, read_lineage
 from ydoc_exec.documents.state_vector import clocks
+from ydoc_exec.documents.union import Inserted, cell_items, inserted_cells
 from ydoc_exec.files.reconciliation import Digests
 from ydoc_exec.ids import Lineage, RoomId
 from ydoc_exec.room.deletions import deleted_units
@@ -36,6 +37,7 @@ class ReturningTab:
             self.view: YBaseDoc = document_types.wrap(room, self._doc)
             self.content: Any = document_types.content_of(self.view)
         """What it had when it was last looked at: see ``look``."""
+        self._items = cell_items(self.view)
 
     @property
     def new(self) -> bool:
@@ -64,6 +66,10 @@ class ReturningTab:
                 if cell.get("id") in names:
                     cell["id"] = names[cell["id"]]
             self.content = document_types.content_of(self.view)
+
+    def inserted(self) -> Inserted:
+        """The cells that the client has inserted since it came."""
+        return inserted_cells(self.view, self._items)
 
     def is_within(self, state: bytes) -> bool:
         """Whether a document of this state vector has everything that was ever written into it."""

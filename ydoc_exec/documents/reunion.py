@@ -11,7 +11,7 @@ from pycrdt import Doc
 
 from ydoc_exec.documents import document_types
 from ydoc_exec.documents.returning_tab import ReturningTab
-from ydoc_exec.documents.union import unite
+from ydoc_exec.documents.union import drop_copies, unite
 from ydoc_exec.errors import LineageChanged
 from ydoc_exec.files.cell_ids import names_as_in
 from ydoc_exec.files.reconciliation import Reconciled, digests, reconcile
@@ -112,6 +112,9 @@ class Reunion:
         if before == after:
             return
         if isinstance(self._document, YNotebook):
+            # A cell that it moved is one that it removed and inserted again, and the document has that cell already.
+            with self._room.writing(FromServer()):
+                drop_copies(self._document, tab.inserted())
             # What it wrote into cells that are everybody's now has arrived as it is.
             old = {cell["id"]: cell for cell in before["cells"]}
             cells = [old.get(cell["id"], cell) if cell["id"] in kept else cell for cell in after["cells"]]

@@ -7,7 +7,7 @@ one update sees only what has changed for them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 from jupyter_ydoc import YNotebook, YUnicode
@@ -17,8 +17,14 @@ from pycrdt import Array, Assoc, Doc, Map, Text
 SERVERS_MAPS = ("state", "execution", "base", "lineage")
 """Root maps in which only the server has a say, or the last word."""
 
-Items = frozenset[tuple[int, int]]
-"""The cells of one history: each by the client and the clock of the item that holds it."""
+Item = tuple[int, int]
+"""The client and the clock of the item that holds a cell."""
+
+Items = frozenset[Item]
+"""The cells of one history."""
+
+Inserted = Mapping[Item, tuple[str, str]]
+"""Cells that somebody has inserted: the id and the source of each."""
 
 
 def cell_items(document: YBaseDoc) -> Items:
@@ -26,6 +32,30 @@ def cell_items(document: YBaseDoc) -> Items:
     if not isinstance(document, YNotebook):
         return frozenset()
     return frozenset(_items(document.ycells))
+
+
+def inserted_cells(document: YBaseDoc, before: Items) -> Inserted:
+    """The cells that were not there before."""
+    if not isinstance(document, YNotebook):
+        return {}
+    items = zip(_items(document.ycells), document.ycells, strict=True)
+    return {
+        item: (str(cell.get("id")), str(cell.get("source"))) for item, cell in items if item not in before
+    }
+
+
+def drop_copies(document: YNotebook, inserted: Inserted) -> None:
+    """Delete those of the cells that somebody else has inserted of which the document has another one, by their ids.
+
+    Called inside a transaction. A cell that is not any more as it was inserted stays.
+    """
+    items = _items(document.ycells)
+    cells = zip(items, document.ycells, strict=True)
+    names = {str(cell.get("id")) for item, cell in cells if item not in inserted}
+    for index in reversed(range(len(items))):
+        name, source = inserted.get(items[index], ("", ""))
+        if name in names and str(document.ycells[index].get("source")) == source:
+            del document.ycells[index]
 
 
 def unite(
@@ -98,7 +128,7 @@ def hear(document: YBaseDoc, update: bytes) -> None:
 # Private
 
 
-def _items(cells: Array[Any]) -> list[tuple[int, int]]:
+def _items(cells: Array[Any]) -> list[Item]:
     found = []
     for index in range(len(cells)):
         item = cells.sticky_index(index, Assoc.AFTER).to_json()["item"]
