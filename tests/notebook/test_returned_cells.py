@@ -249,6 +249,20 @@ def test_what_the_server_writes_itself_leaves_nothing_to_do() -> None:
     assert not any(noted)
 
 
+def test_a_cell_that_ran_in_an_earlier_life_is_idle() -> None:
+    kept = Kept()
+    cell = {**kept.saved(), "outputs": OTHER}
+    kept.by(CLIENT, lambda cells: cells.pop(kept.notebook.order().index(A)))
+
+    def bring_back(cells: Array[Any]) -> None:
+        cells.append(kept.document.create_ycell(cell))
+        cells[-1]["execution_state"] = "running"
+
+    kept.by(CLIENT, bring_back)
+    found = kept.document.ycells[-1].to_py()
+    assert (found["id"], found["execution_state"], found["outputs"]) == (A, "idle", OTHER)
+
+
 def test_cells_that_never_ran_are_left_alone() -> None:
     kept = Kept()
     kept.come_back(outputs=OTHER, execution_count=7, metadata={"trusted": False})

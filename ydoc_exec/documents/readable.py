@@ -38,6 +38,8 @@ def tell_apart(document: YNotebook) -> list[str | None]:
             continue
         if not name or name in found:
             name = cell["id"] = str(uuid4())
+            if cell.get("execution_state", "idle") != "idle":
+                cell["execution_state"] = "idle"  # what runs has the other one's id
         found[name] = cell
         names.append(name)
     return names

@@ -274,6 +274,11 @@ class Notebook:
                 changed.append(CellId(str(cell.get("id"))))
         return inserted, changed
 
+    def says_it_runs(self, cell_id: CellId) -> bool:
+        """Whether there is such a cell and it shows itself as running."""
+        cell = self._find(cell_id)
+        return cell is not None and cell.get("execution_state") == "running"
+
     def has(self, cell_id: CellId) -> bool:
         """Whether there is such a cell, of whatever type."""
         return self._find(cell_id) is not None

@@ -26,7 +26,8 @@ class ReturnedCells:
     * outputs that were cleared stay so when the cell comes back;
     * if a client changed how many outputs a cell has, they are its own from then on, unless the cell runs;
     * if the file brought other outputs, those count, unless the cell runs;
-    * a cell that is no code cell for a while and comes back with nothing was emptied on purpose, unless it runs.
+    * a cell that is no code cell for a while and comes back with nothing was emptied on purpose, unless it runs;
+    * a cell that never ran here, and says that it is running as it did in an earlier life of the document, is idle.
 
     Args:
         results: what the server wrote; kept up to date by the caller.
@@ -68,6 +69,8 @@ class ReturnedCells:
     def _note(self, cell_ids: list[CellId], notes: dict[CellId, None], origin: FromClient | FromFile) -> None:
         for cell_id in cell_ids:
             if cell_id not in self._results:
+                if notes is self._returned and self._notebook.says_it_runs(cell_id):
+                    notes[cell_id] = None
                 continue
             if isinstance(origin, FromFile) and not self._results.is_running(cell_id):
                 self._results.forget_outputs(cell_id)
@@ -91,6 +94,7 @@ class ReturnedCells:
 
     def _restore(self, cell_id: CellId) -> bool:
         if cell_id not in self._results:
+            self._notebook.set_state(cell_id, "idle")
             return False
         now = self._notebook.result(cell_id)
         if now is None:
