@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycrdt import Doc, Text, UndoManager
 
-from ydoc_exec.documents.text_edits import edits, replace_text
+from ydoc_exec.documents.text_edits import edits, replace_text, unite_texts
 
 texts = st.text(alphabet="ab\nä📊", max_size=30)
 
@@ -71,3 +71,18 @@ def test_what_was_erased_meanwhile_comes_back_once() -> None:
     assert str(theirs) == "(before, after)"
     undo.undo()
     assert str(theirs) == "(before, middle, after)"
+
+
+@given(texts, texts, texts)
+def test_united_texts_have_what_each_side_has_added(base: str, ours: str, theirs: str) -> None:
+    united = unite_texts(base, ours, theirs)
+    if base in (ours, theirs):
+        assert united == (theirs if ours == base else ours)
+    elif ours == theirs:
+        assert united == ours
+
+
+def test_what_both_sides_do_to_a_text_is_done_once() -> None:
+    assert unite_texts("one two", "one, two", "one two!") == "one, two!"
+    assert unite_texts("one two three", "two three", "one two") == "two"
+    assert sorted(unite_texts("", "a", "b")) == ["a", "b"]

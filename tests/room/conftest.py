@@ -63,6 +63,7 @@ class Peer:
             self.number, self._write, self._close, may_write=may_write, name=f"client {self.number}"
         )
         self._receiving = False
+        self._answers: list[bytes] = []
         self._unsent: list[bytes] = []
         self._subscription = self.doc.observe(self._changed)
 
@@ -76,9 +77,9 @@ class Peer:
         await self.client.receive(frame)
 
     async def flush(self) -> None:
-        """Send what was typed."""
-        while self._unsent:
-            await self.send(self._unsent.pop(0))
+        """Send what was asked for, and what was typed."""
+        while self._answers or self._unsent:
+            await self.send((self._answers or self._unsent).pop(0))
 
     async def type(self, text: str) -> None:
         self.text += text
@@ -107,7 +108,7 @@ class Peer:
         if kind == 0:
             step, data = reader.number(), reader.data()
             if step == 0:
-                self._unsent.insert(0, sync.step2(self.doc.get_update(data)))
+                self._answers.append(sync.step2(self.doc.get_update(data)))
             else:
                 self.synced = self.synced or step == 1
                 self._receiving = True

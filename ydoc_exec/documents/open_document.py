@@ -50,7 +50,7 @@ from ydoc_exec.files.wipe import would_empty
 from ydoc_exec.ids import Lineage, RoomId, new_lineage
 from ydoc_exec.notebook.notebook import Notebook
 from ydoc_exec.origin import FromFile, FromLog, FromServer, Origin
-from ydoc_exec.room.room import Returned, Room, guarded
+from ydoc_exec.room.room import Room, Superseded, guarded
 from ydoc_exec.room.room_client import RoomClient
 from ydoc_exec.settings import Settings
 from ydoc_exec.store.compaction import LogGrowth
@@ -264,7 +264,7 @@ class OpenDocument:
         except Exception as error:
             raise LoadFailed(path, str(error) or type(error).__name__) from error
         like = self._content()["cells"] if self.notebook is not None else []
-        with self.room.writing(FromFile()):
+        with self._reunion.replacing(), self.room.writing(FromFile()):
             document_types.fill(self.document, content, print_, like)
 
     def live_cells(self) -> frozenset[str]:
@@ -602,11 +602,11 @@ class OpenDocument:
         else:
             self.target.hear(came_with, apply)
 
-    def _take_in(self, client: RoomClient, state: bytes) -> Returned | None:
-        returned = self._reunion.take_in(client, state)
-        if returned is not None:
+    def _take_in(self, client: RoomClient, state: bytes) -> Superseded | None:
+        superseded = self._reunion.take_in(client, state)
+        if superseded is not None:
             self.record_anew()
-        return returned
+        return superseded
 
     def _base_text(self) -> str | None:
         """What the log is told of the base."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any, Protocol
 
 from jupyter_ydoc import YNotebook
@@ -11,7 +13,9 @@ from pycrdt import Doc
 
 from ydoc_exec.documents import document_types
 from ydoc_exec.documents.returning_tab import ReturningTab
-from ydoc_exec.documents.union import drop_copies, unite
+from ydoc_exec.documents.state_vector import clocks
+from ydoc_exec.documents.text_edits import unite_texts
+from ydoc_exec.documents.union import drop_copies, named_items, unite
 from ydoc_exec.errors import LineageChanged
 from ydoc_exec.files.cell_ids import names_as_in
 from ydoc_exec.files.reconciliation import Reconciled, digests, reconcile
@@ -19,7 +23,7 @@ from ydoc_exec.files.recovery_copies import Reason
 from ydoc_exec.files.wipe import is_wipe
 from ydoc_exec.ids import Lineage, RoomId, new_lineage
 from ydoc_exec.origin import FromServer
-from ydoc_exec.room.room import Returned, Room, guarded
+from ydoc_exec.room.room import Room, Superseded, guarded
 from ydoc_exec.room.room_client import RoomClient
 
 logger = logging.getLogger(__name__)
@@ -62,7 +66,7 @@ class Reunion:
         """The document had this state when it left this lineage: who has no more can be served as it is."""
         self._forked = lineage, state
 
-    def take_in(self, client: RoomClient, state: bytes) -> Returned | None:
+    def take_in(self, client: RoomClient, state: bytes) -> Superseded | None:
         """Bring a client's whole document together with the open one.
 
         ``None`` if it is of the same lineage after all, or new, and can be applied as it is. Raises
@@ -76,7 +80,7 @@ class Reunion:
         if not client.may_write:
             raise LineageChanged(tab.lineage, self._open.lineage)
         logger.info("%s comes back with a document of an earlier lineage", client.name)
-        return _Settling(self, tab, self.bring_in(tab, AWAY, client.user), client.user)
+        return _TakenIn(self, tab, self.bring_in(tab, AWAY, client.user), client.user)
 
     def bring_in(self, tab: ReturningTab, where: str, user: str) -> frozenset[str]:
         """Bring a document of another lineage together with the open one; the cells that are those of ``tab`` now.
@@ -106,25 +110,56 @@ class Reunion:
             self._open.adopt(tab.lineage if same else new_lineage())
         return kept
 
-    def settle(self, tab: ReturningTab, kept: frozenset[str], user: str) -> None:
-        """Take what a client still wrote into its old cells, which nobody sees any more."""
-        before, after = tab.look()
+    def settle(
+        self, tab: ReturningTab, is_gone: Callable[[str], bool], user: str = "", *, was_ours: bool
+    ) -> None:
+        """Take what clients still wrote into cells that nobody sees any more: ``is_gone``, by their ids.
+
+        What they wrote into all others has arrived as it is. ``was_ours``: whether the document had been what ``tab``
+        was; then what both sides write into one cell is united.
+        """
+        before, whole = tab.look()
+        after = whole
+        if isinstance(self._document, YNotebook):
+            inserted = tab.inserted()
+            if inserted:
+                # A cell that was moved was removed and inserted again, and the document has that cell already.
+                with self._room.writing(FromServer()):
+                    drop_copies(self._document, inserted)
+            # The fields of the notebook lie in no cell.
+            before, after = _only(before, is_gone), {**before, "cells": _only(whole, is_gone)["cells"]}
         if before == after:
             return
-        if isinstance(self._document, YNotebook):
-            # A cell that it moved is one that it removed and inserted again, and the document has that cell already.
-            with self._room.writing(FromServer()):
-                drop_copies(self._document, tab.inserted())
-            # What it wrote into cells that are everybody's now has arrived as it is.
-            old = {cell["id"]: cell for cell in before["cells"]}
-            cells = [old.get(cell["id"], cell) if cell["id"] in kept else cell for cell in after["cells"]]
-            after = {**after, "cells": cells}
         own = self._content()
-        result = reconcile(digests(before), own, after, self._open.live_cells())
-        self._keep_conflict(result, after, AWAY, user)
+        known = digests(before)
+        ours = own
+        if was_ours:
+            ours, after = _with_sources_united(before, own, after)
+        live = self._open.live_cells()
+        result = reconcile(known, ours, after, live)
+        if is_wipe(own, result.content):
+            result = reconcile({}, ours, after, live)
+        self._keep_conflict(result, whole, AWAY, user)
         if result.content != own:
-            with self._room.writing(FromServer()):
+            with self.replacing(), self._room.writing(FromServer()):
                 document_types.become(self._document, result.content)
+
+    @contextmanager
+    def replacing(self) -> Iterator[None]:
+        """Around what may make cells anew, as everything does that moves them.
+
+        Clients that do not know yet write into the old ones. That is noted, and brought over into the new ones when
+        they know; so it is with clients that were away and come back.
+        """
+        if not isinstance(self._document, YNotebook):
+            yield
+            return
+        state, before = self._room.doc.get_update(), named_items(self._document)
+        yield
+        after = named_items(self._document)
+        gone = frozenset(name for name, item in before.items() if after.get(name) != item)
+        if gone:
+            self._room.supersede(_Replaced(self, self._room_id, state, gone, self._room.doc))
 
     # Private
 
@@ -143,7 +178,8 @@ class Reunion:
                 anew=result.conflicts,
             )
         update = copy.get_update(doc.get_state())
-        with self._room.writing(FromServer()):
+        # Who has this lineage and is not here comes back to another one, if theirs is kept.
+        with nullcontext() if keep_theirs else self.replacing(), self._room.writing(FromServer()):
             doc.apply_update(update)
         return kept
 
@@ -172,7 +208,7 @@ class Reunion:
             return document_types.content_of(self._document)
 
 
-class _Settling:
+class _TakenIn:
     """A client that was taken in, and may not know it yet."""
 
     def __init__(self, reunion: Reunion, tab: ReturningTab, kept: frozenset[str], user: str) -> None:
@@ -181,8 +217,64 @@ class _Settling:
         self._kept = kept
         self._user = user
 
+    def is_over(self, state: bytes) -> bool:
+        return False
+
     def note(self, update: bytes) -> None:
         self._tab.note(update)
 
     def settle(self) -> None:
-        self._reunion.settle(self._tab, self._kept, self._user)
+        self._reunion.settle(self._tab, lambda name: name not in self._kept, self._user, was_ours=False)
+
+
+class _Replaced:
+    """The document as it was before some of its cells were made anew.
+
+    Args:
+        state: all of it, as an update.
+        gone: the cells that were made anew, or removed.
+        doc: the room's document, just after that.
+    """
+
+    def __init__(
+        self, reunion: Reunion, room_id: RoomId, state: bytes, gone: frozenset[str], doc: Doc[Any]
+    ) -> None:
+        self._reunion = reunion
+        self._room_id = room_id
+        self._state = state
+        self._gone = gone
+        self._author = doc.client_id
+        self._clock = clocks(doc.get_state()).get(self._author, 0)
+        self._before: ReturningTab | None = None
+
+    def is_over(self, state: bytes) -> bool:
+        return clocks(state).get(self._author, 0) >= self._clock
+
+    def note(self, update: bytes) -> None:
+        if self._before is None:
+            self._before = ReturningTab(self._room_id, self._state)
+        self._before.note(update)
+
+    def settle(self) -> None:
+        if self._before is not None:
+            self._reunion.settle(self._before, self._gone.__contains__, was_ours=True)
+
+
+def _only(notebook: Any, chosen: Callable[[str], bool]) -> Any:
+    return {**notebook, "cells": [cell for cell in notebook["cells"] if chosen(cell["id"])]}
+
+
+def _with_sources_united(before: Any, ours: Any, theirs: Any) -> tuple[Any, Any]:
+    """Both sides with what each has typed into cells that the other has changed too."""
+    base, other = ({cell["id"]: cell["source"] for cell in side["cells"]} for side in (before, theirs))
+    united = {
+        cell["id"]: unite_texts(base[cell["id"]], cell["source"], other[cell["id"]])
+        for cell in ours["cells"]
+        if cell["id"] in base and cell["id"] in other
+    }
+    return _with_sources(ours, united), _with_sources(theirs, united)
+
+
+def _with_sources(notebook: Any, sources: dict[str, str]) -> Any:
+    cells = [{**cell, "source": sources.get(cell["id"], cell["source"])} for cell in notebook["cells"]]
+    return {**notebook, "cells": cells}

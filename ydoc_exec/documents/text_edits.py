@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from itertools import accumulate
+from typing import Any
 
-from pycrdt import Text
+from pycrdt import Doc, Text
 
 COMPARED = 200_000
 """Two pieces are compared when the product of their lengths is no more than this: it takes 10 to 100 ms then."""
@@ -39,6 +40,22 @@ def edits(have: str, wanted: str) -> list[Edit]:
     character, as far as that does not take long.
     """
     return list(_edits(have, wanted, 0))
+
+
+def unite_texts(base: str, ours: str, theirs: str) -> str:
+    """A text with the changes of both sides, as two people have them who write in a shared text at once."""
+    if theirs == base or ours == theirs:
+        return ours
+    if ours == base:
+        return theirs
+    doc: Doc[Any] = Doc(client_id=1)
+    doc["text"] = text = Text(base)
+    other: Doc[Any] = Doc(client_id=2)
+    other.apply_update(doc.get_update())
+    replace_text(other.get("text", type=Text), theirs)
+    replace_text(text, ours)
+    doc.apply_update(other.get_update())
+    return str(text)
 
 
 # Private

@@ -58,6 +58,12 @@ def drop_copies(document: YNotebook, inserted: Inserted) -> None:
             del document.ycells[index]
 
 
+def named_items(document: YNotebook) -> dict[str, Item]:
+    """The item that holds each cell, by the cells' ids."""
+    items = _items(document.ycells)
+    return {str(cell.get("id")): item for cell, item in zip(document.ycells, items, strict=True)}
+
+
 def unite(
     document: YBaseDoc,
     theirs: YBaseDoc,

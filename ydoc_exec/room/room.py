@@ -8,9 +8,10 @@ the transaction of whoever happened to write.
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from anyio import Event, create_task_group, fail_after
@@ -37,19 +38,27 @@ PATIENCE = 4
 """A client for which so many times the backlog waits, and cannot be forgotten, is given up."""
 
 
-class Returned(Protocol):
-    """A client whose document had to be brought together with the room's: it may still write to its old one."""
+SUPERSEDED_REMEMBERED = 3
+"""So many documents that the room has replaced are kept for clients that were away then."""
+
+
+class Superseded(Protocol):
+    """A document to which clients may still write, though what they write to is gone in the room's."""
+
+    def is_over(self, state: bytes) -> bool:
+        """Whether a client with this state vector has what came instead."""
+        ...
 
     def note(self, update: bytes) -> None:
-        """An update of the client that it made before it had the room's document."""
+        """An update that a client made before it had what came instead."""
         ...
 
     def settle(self) -> None:
-        """The client has the room's document from now on."""
+        """A client that wrote to it has what came instead from now on, or has left. Called in no transaction."""
         ...
 
 
-TakeIn = Callable[[RoomClient, bytes], "Returned | None"]
+TakeIn = Callable[[RoomClient, bytes], "Superseded | None"]
 """Bring a client's whole document, as an update, together with the room's. ``None``: it is part of the room's
 history and is applied as it is. Raises an error with a close code when that cannot be."""
 
@@ -89,7 +98,8 @@ class Room:
         self._hear = hear
         # It is never ready, so it does not observe the document: see ``room_client.py``.
         self._yroom = YRoom(ready=False, ydoc=doc, log=logger)
-        self._returned: dict[RoomClient, Returned] = {}
+        self._talks: dict[RoomClient, _Talk] = {}
+        self._superseded: deque[Superseded] = deque(maxlen=SUPERSEDED_REMEMBERED)
         self._sinks: list[Sink] = []
         self._writer: Origin | None = None
         self._barriers_reached: OrderedDict[str, None] = OrderedDict()
@@ -143,6 +153,7 @@ class Room:
         # Who is here already: YRoom would tell a newcomer only about the next change.
         client.put(self._everybody())
         self._arriving.add(client)
+        self._talks[client] = _Talk()
         try:
             async with create_task_group() as tasks:
                 tasks.start_soon(client.write_regularly)
@@ -153,9 +164,10 @@ class Room:
         finally:
             self._arriving.discard(client)
             self.clients.discard(client)
-            self._returned.pop(client, None)
+            talk = self._talks.pop(client)
             client.end()
             self._say_left(client)
+            self._settle(client, talk.all_notes())
 
     def receive(self, client: RoomClient, frame: bytes) -> bool:
         """Take a frame of a client; whether it is for ``YRoom`` (presence). Raises ``ProtocolError``."""
@@ -164,12 +176,13 @@ class Room:
             client.put(sync.step2(self._diff(message.state)))
             client.came_with = message.state
             client.caught_up()
+            self._begin_notes(client, message.state)
         elif isinstance(message, sync.SyncUpdate):
             self._apply(client, message.update, self.doc.apply_update)
         elif isinstance(message, sync.SyncStep2):
+            # First, as the answer tells what the room has deleted too, and the rest of it has come already.
+            self._settle(client, self._talks[client].answer())
             self._apply(client, message.update, self._hear_of(client))
-            # It answers the question that came behind the room's document, so it has that.
-            self._settle(client)
         elif isinstance(message, sync.Awareness):
             if not client.may_write and not self._writers.isdisjoint(one.client_id for one in message.states):
                 # It repeats what it was told (see ``_news``), or speaks for somebody who may do more than itself.
@@ -205,6 +218,18 @@ class Room:
             if not self._barriers_awaited[token]:
                 del self._barriers_awaited[token]
 
+    def supersede(self, superseded: Superseded) -> None:
+        """Have noted what clients still write to a document that the room has just replaced, until they know.
+
+        Those who are here are asked a question: whoever answers it has what was sent before. A few such documents are
+        remembered for clients that were away.
+        """
+        self._superseded.append(superseded)
+        for client, talk in self._talks.items():
+            if talk.told and client.may_write:
+                talk.waiting.append(superseded)
+                self._ask(client, talk)
+
     def disconnect(self, code: int, reason: str) -> None:
         """End every client's connection."""
         for client in list(self.clients | self._arriving):
@@ -232,12 +257,14 @@ class Room:
                     if not isinstance(message, sync.SyncStep2):
                         frames.append(frame)  # to be taken when it is clear what they mean
                         continue
-                    returned = take_in(client, message.update)
-                    if returned is None:
+                    superseded = take_in(client, message.update)
+                    talk = self._talks[client]
+                    if superseded is None:
                         client.came_with = get_state(message.update)
+                        talk.waiting += self._not_over(client, client.came_with)
                         self._apply(client, message.update, self._hear_of(client))
                     else:
-                        self._returned[client] = returned
+                        talk.waiting.append(superseded)
                     client.unread(frames)
                     return True
         except TimeoutError:
@@ -247,10 +274,33 @@ class Room:
             client.close(error.close_code, error.close_reason)
         return False
 
-    def _settle(self, client: RoomClient) -> None:
-        returned = self._returned.pop(client, None)
-        if returned is not None:
-            returned.settle()
+    def _begin_notes(self, client: RoomClient, state: bytes) -> None:
+        """The client, which has this state, was sent the room's document."""
+        talk = self._talks[client]
+        if not talk.told:
+            talk.told = True
+            if not talk.waiting:  # otherwise it was taken in, and that has said what it may still write to
+                talk.waiting += self._not_over(client, state)
+        self._ask(client, talk)
+
+    def _not_over(self, client: RoomClient, state: bytes) -> list[Superseded]:
+        if not client.may_write:
+            return []
+        with guarded("a state vector could not be read"):
+            return [each for each in self._superseded if not each.is_over(state)]
+
+    def _ask(self, client: RoomClient, talk: _Talk) -> None:
+        """Ask what the client has, behind all that it is sent until now, if its answer is waited for."""
+        if talk.waiting:
+            client.put(sync.step1(self.doc.get_state()))
+            talk.ask()
+
+    def _settle(self, client: RoomClient, due: Iterable[Superseded]) -> None:
+        for superseded in due:
+            try:
+                superseded.settle()
+            except YdocExecError as error:
+                logger.warning("What %s wrote last is not brought over: %s", client.name, error)
 
     def _hear_of(self, client: RoomClient) -> Callable[[bytes], None]:
         hear = self._hear
@@ -260,8 +310,8 @@ class Room:
         if not client.may_write or update == EMPTY_UPDATE:
             return
         self._before_update(client, update)
-        if client in self._returned:
-            self._returned[client].note(update)
+        for superseded in self._talks[client].all_notes():
+            superseded.note(update)
         with guarded("an update could not be applied"), self.writing(FromClient(client.number)):
             apply(update)
 
@@ -318,6 +368,37 @@ class Room:
         )
         for other in self.clients:
             other.put(frame)
+
+
+@dataclass(slots=True)
+class _Talk:
+    """What one client was asked and told on its connection."""
+
+    told: bool = False
+    """Whether it was sent the room's document."""
+    waiting: list[Superseded] = field(default_factory=list)
+    """What is noted for, and no question was asked for yet."""
+    _asked: int = 1
+    """How many questions it was sent that it answers: the first is the greeting."""
+    _answered: int = 0
+    _noted: list[tuple[int, Superseded]] = field(default_factory=list)
+    """What is noted for until a question is answered, and the number of that question."""
+
+    def all_notes(self) -> list[Superseded]:
+        return [superseded for _, superseded in self._noted] + self.waiting
+
+    def ask(self) -> None:
+        """A question was sent for all that wait for one."""
+        self._asked += 1
+        self._noted += [(self._asked, superseded) for superseded in self.waiting]
+        self.waiting.clear()
+
+    def answer(self) -> list[Superseded]:
+        """A question was answered: what nothing is noted for any more."""
+        self._answered += 1
+        due = [superseded for number, superseded in self._noted if number <= self._answered]
+        self._noted = [noted for noted in self._noted if noted[0] > self._answered]
+        return due
 
 
 def _present(clients: Iterable[RoomClient]) -> set[int]:
