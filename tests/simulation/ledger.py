@@ -43,10 +43,19 @@ class Ledger:
     """How often a character came back after it was removed. What the server said before is about an earlier life."""
     saved_without: set[str] = field(default_factory=set)
     """Characters that were in the file until the server saved it without them."""
+    unheard: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Characters that came back and of which these tabs, which had removed them, do not know that the server has them
+    again; and how many histories were lost when they removed them."""
+    outdated: dict[str, frozenset[str]] = field(default_factory=dict)
+    """By tab, characters that it shows because it does not know yet that they were removed, and have come back since."""
+    lost_histories: int = 0
+    """How often the server began with no history, so that it knew of nothing but its file."""
     dissolved: list[tuple[str, str, frozenset[str]]] = field(default_factory=list)
     """Cells that were removed, or replaced by a copy: the cell, by whom, and which characters they knew."""
     doubles: Doubles = field(default_factory=Doubles)
     _bursts: int = 0
+    _removed_when: dict[tuple[str, str], int] = field(default_factory=dict)
+    _brought_by: dict[str, str] = field(default_factory=dict)
 
     def note_typed(self, by: str, cell: str, text: str) -> None:
         """Somebody has typed characters that nobody had typed before."""
@@ -63,6 +72,7 @@ class Ledger:
         had, has = chars_of(before), chars_of(after)
         for char in had - has:
             self.removed.setdefault(char, set()).add(by)
+            self._removed_when[char, by] = self.lost_histories
         for char in has - had:
             self._note_back(char, by)
         self.doubles.note(by, before, after, self.removed.keys())
@@ -78,6 +88,29 @@ class Ledger:
         for char in sorted(chars):
             if chars[char] == self.lives[char]:
                 self.answerable.setdefault(char, now)
+
+    def note_shown(self, tab: str, chars: frozenset[str]) -> None:
+        """A tab shows these, after it was sent something. What it has brought back itself it shows anyway."""
+        self.outdated[tab] = self.outdated.get(tab, frozenset()) & chars
+        for char in chars:
+            if self._brought_by.get(char) != tab:
+                self.unheard.get(char, {}).pop(tab, None)
+
+    def note_heard(self, tab: str, chars: Iterable[str]) -> None:
+        """The server has told a tab that it got these: one that still has the history in which they were removed."""
+        for char in chars:
+            if self.unheard.get(char, {}).get(tab) == self.lost_histories:
+                del self.unheard[char][tab]
+
+    def waits_for_news(self, tab: str) -> bool:
+        """Whether ``note_shown`` is of interest."""
+        return bool(self.outdated.get(tab)) or any(tab in tabs for tabs in self.unheard.values())
+
+    def note_others(self, by: str, back: frozenset[str], shown: Mapping[str, frozenset[str]]) -> None:
+        """Somebody has brought back what others may show because they have not been told that it was removed."""
+        for tab, chars in shown.items():
+            if tab != by:
+                self.outdated[tab] = self.outdated.get(tab, frozenset()) | (back & chars)
 
     def note_saved_without(self, chars: Iterable[str]) -> None:
         """The server has saved the file without these, which were in it."""
@@ -102,9 +135,10 @@ class Ledger:
             char: since for char, since in self.answerable.items() if char in file or char in left
         }
 
-    def note_begun(self, now: float) -> None:
+    def note_begun(self, now: float, *, log_left: bool) -> None:
         """The server is there again. What it has may be in its log only, for a while."""
         self.answerable = dict.fromkeys(self.answerable, now)
+        self.lost_histories += not log_left
 
     def verdict(
         self, cells: list[Cell], kept: frozenset[str], owed: Iterable[str]
@@ -134,6 +168,8 @@ class Ledger:
                 ends["removed"] += 1
             elif char not in required:
                 ends["never arrived"] += 1
+            elif self._removed_as_before(char):
+                ends["removed by who had not heard that it was there again"] += 1
             elif self._dissolved_unseen(char):
                 ends["typed into a cell while it was removed"] += 1
             else:
@@ -152,11 +188,23 @@ class Ledger:
             # The file is what it was before that program took it out; what somebody else did meanwhile holds.
             takers.discard(PROGRAM)
         else:
+            self.unheard[char] = {
+                taker: self._removed_when[char, taker] for taker in takers if taker != PROGRAM
+            }
+            self._brought_by[char] = by
             takers.clear()
         self.saved_without.discard(char)
         if not takers:
             self.lives[char] += 1
             self.answerable.pop(char, None)
+
+    def _removed_as_before(self, char: str) -> bool:
+        """Whether a tab that had removed it, and not heard that it is there again, came to a server that knew of nothing.
+
+        What such a tab has, and what of the file it knows, is then the same as if it had removed it just now, or, if it has
+        brought it back itself, as if it had never removed it and somebody else had. Nobody can tell.
+        """
+        return any(then < self.lost_histories for then in self.unheard.get(char, {}).values())
 
     def _dissolved_unseen(self, char: str) -> bool:
         home = self.typed[char].cell

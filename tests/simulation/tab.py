@@ -152,6 +152,9 @@ class Tab:
         after = self.replica.cells()
         self.mine.update(typed, chars_of(after) - chars_of(before))
         self.world.ledger.note_change(self.name, before, after, replaced)
+        back = (chars_of(after) - chars_of(before)).difference(typed)
+        if back:
+            self.world.note_back(self.name, back)
         self.copied.update(replaced)
         self._send(written)
 
@@ -186,6 +189,8 @@ class Tab:
                 connection.send(sync.step2(self.replica.diff(data)))
                 return
             self._send(self.replica.apply(data))
+            if self.world.ledger.waits_for_news(self.name):
+                self.world.ledger.note_shown(self.name, self.chars())
             if step == 1 and not self.synced:
                 self.synced = self.shown = True
                 self.say("say_document", "the document")
@@ -194,6 +199,7 @@ class Tab:
             if said["type"] == "barrier":
                 chars = self._barriers.pop(said["responseTo"])
                 self.world.ledger.note_answered(chars, self.world.machine.now)
+                self.world.ledger.note_heard(self.name, chars)
 
     def cells(self) -> list[Cell]:
         return self.replica.cells()

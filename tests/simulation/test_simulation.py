@@ -22,7 +22,7 @@ GROUP = 50
 
 # fmt: off
 OPEN = frozenset({
-    92, 393, 910, 993,
+    393,
 })
 # fmt: on
 """Seeds that show something which is not mended yet, or not yet known to be no fault: cells that several undo or move

@@ -153,6 +153,11 @@ class World:
         """For the report of a failure."""
         self.outcome.story.append(f"{self.machine.now:9.3f} {what}")
 
+    def note_back(self, by: str, back: frozenset[str]) -> None:
+        """A tab has brought back what was removed."""
+        shown = {tab.name: tab.chars() for tab in self._tabs if tab is not None and tab.shown}
+        self.ledger.note_others(by, back, shown)
+
     def call_at(self, when: float, callback: Callable[[], None]) -> None:
         """Have something called at a time, in the order of the times."""
         asyncio.get_running_loop().call_at(when, callback)
@@ -418,7 +423,7 @@ class World:
                     log_left=intact,
                     file=self._file_at_the_end,
                 )
-            self.ledger.note_begun(self.machine.now)
+            self.ledger.note_begun(self.machine.now, log_left=intact)
         self._loaded = None
         if not self.plan.keeps_log or log == "wiped":
             self._make_log()
@@ -508,7 +513,7 @@ class World:
         for tab in self._tabs:
             if tab is not None:
                 tab.away = False
-                owed |= tab.chars()
+                owed |= tab.chars() - self.ledger.outdated.get(tab.name, frozenset())
         self.say("quiesce")
         if self._life is None:
             await self._start("intact")
