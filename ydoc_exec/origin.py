@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ydoc_exec.ids import RunId
-
 
 @dataclass(frozen=True, slots=True)
 class FromClient:
@@ -22,8 +20,6 @@ class FromClient:
 @dataclass(frozen=True, slots=True)
 class FromKernel:
     """The kernel's answer to a run, or the run queue on its behalf."""
-
-    run: RunId | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import anyio
@@ -30,6 +31,10 @@ class Recorder:
         self._changed = anyio.Event()
 
     # RunTarget
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        yield
 
     def queued(self, runs: Sequence[Run]) -> None:
         for run in runs:

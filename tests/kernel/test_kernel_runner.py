@@ -202,7 +202,7 @@ class Panic(BaseException):
 
 
 @pytest.mark.parametrize("error", [RuntimeError, Panic])
-@pytest.mark.parametrize("where", ["started", "edit", "ended", "kernel"])
+@pytest.mark.parametrize("where", ["together", "started", "edit", "ended", "kernel"])
 async def test_a_bug_of_one_document_does_not_stop_the_kernel_for_others(
     kernels: Kernels,
     kernel_id: KernelId,

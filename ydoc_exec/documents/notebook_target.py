@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -68,6 +70,8 @@ class NotebookTarget:
         self._returned: ReturnedCells | None = None
         self._written: dict[CellId, int] = {}  # the server's clock when it wrote into a cell last
         self._later: list[Callable[[Place], None]] = []
+        # What is to be a transaction of its own behind the one that is open; None while none is.
+        self._behind: list[Callable[[], None]] | None = None
         self._out_of_reach = False
 
     # The document's side
@@ -81,7 +85,7 @@ class NotebookTarget:
             place.notebook.restore_displays(self._displays)
         for run in self._live.values():  # only if the document was closed by a failure
             place.hold()
-            with place.room.writing(FromKernel(run.id)):
+            with place.room.writing(FromKernel()):
                 place.notebook.set_state(run.cell, "running")
                 place.notebook.set_run(run.cell, run.entry())
         later, self._later = self._later, []
@@ -159,12 +163,30 @@ class NotebookTarget:
 
     # RunTarget
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        place = self._place
+        if place is None or self._behind is not None:
+            yield
+            return
+        # What others brought back is put right before anything of this is there.
+        self.restore()
+        behind: list[Callable[[], None]] = []
+        self._behind = behind
+        try:
+            with place.room.writing(FromKernel()):
+                yield
+        finally:
+            self._behind = None
+            for write in behind:
+                write()
+
     def queued(self, runs: Sequence[Run]) -> None:
         place = self._place
         assert place is not None, "runs are queued while the document is open"
         self.restore()
-        place.expect_change()
         with place.room.writing(FromKernel()):
+            place.expect_change()
             for run in runs:
                 place.notebook.begin(run.cell)
                 self._results.begin(run.cell)
@@ -181,7 +203,7 @@ class NotebookTarget:
     def started(self, run: Run) -> None:
         if self._place is None or not self.owns(run):
             return
-        with self._place.room.writing(FromKernel(run.id)):
+        with self._place.room.writing(FromKernel()):
             self._place.notebook.set_run(run.cell, run.entry())
 
     def edit(self, outputs: Sequence[RunOutput]) -> None:
@@ -215,10 +237,7 @@ class NotebookTarget:
                     if item.next_input is not None:
                         self._set_next_input(place, item.run, item.next_input)
             # How it ended was there to be read, for those who wait for it; it is not kept in the document.
-            with place.room.writing(FromKernel()):
-                for item in owned:
-                    place.notebook.set_run(item.run.cell, None)
-            self._note_written(place, *(item.run.cell for item in owned))
+            self._do_behind(partial(self._forget_runs, place, [item.run.cell for item in owned]))
             place.hurry()
 
         place = self._place
@@ -262,6 +281,18 @@ class NotebookTarget:
     def _apply(self, place: Place, run: Run, edits: Sequence[Edit]) -> None:
         place.notebook.apply(run.cell, edits)
         self._results.apply(run.cell, edits)
+
+    def _do_behind(self, write: Callable[[], None]) -> None:
+        if self._behind is None:
+            write()
+        else:
+            self._behind.append(write)
+
+    def _forget_runs(self, place: Place, cells: Sequence[CellId]) -> None:
+        with place.room.writing(FromKernel()):
+            for cell in cells:
+                place.notebook.set_run(cell, None)
+        self._note_written(place, *cells)
 
     def _set_next_input(self, place: Place, run: Run, next_input: NextInput) -> None:
         """As JupyterLab does, but what somebody has typed since the cell was sent is not replaced."""

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from time import monotonic
@@ -205,11 +205,12 @@ class KernelRunner:
         for run in runs:
             self._executions[run.id] = Execution(run, target, OutputLimit(self._settings.output_limit))
             self._book.add(run)
-        with self._guarded():
-            target.kernel(self._kernel_entry())
-        self._post(
-            Submitted(tuple(Request(run.id, not run.source.strip(), run.stop_on_error) for run in runs))
-        )
+        with self._together(target):
+            with self._guarded():
+                target.kernel(self._kernel_entry())
+            self._post(
+                Submitted(tuple(Request(run.id, not run.source.strip(), run.stop_on_error) for run in runs))
+            )
 
     def cancel(self, runs: frozenset[RunId]) -> None:
         """Take queued runs out of the queue. Those that have started go on."""
@@ -336,6 +337,18 @@ class KernelRunner:
             # waits inside such a block, so no cancellation can be among it.
             logger.exception("A document failed to take what kernel %s said", self.kernel_id)
 
+    @contextmanager
+    def _together(self, target: RunTarget) -> Iterator[None]:
+        """``RunTarget.together``; what is done inside is done even if that fails."""
+        stack = ExitStack()
+        with self._guarded():
+            stack.enter_context(target.together())
+        try:
+            yield
+        finally:
+            with self._guarded():
+                stack.close()
+
     # Private: what the kernel says
 
     def _deliver(self, channel: Channel, message: Message) -> None:
@@ -392,15 +405,19 @@ class KernelRunner:
 
     def _said_status(self, execution: Execution | None, message: Message) -> None:
         state = message["content"].get("execution_state")
-        if isinstance(state, str) and message["parent_header"].get("msg_type") == "execute_request":
-            # A kernel is also "busy" with telling its version: nobody means that.
-            self._set_status(state)
+        # A kernel is also "busy" with telling its version: nobody means that.
+        meant = isinstance(state, str) and message["parent_header"].get("msg_type") == "execute_request"
         if execution is None:
+            if meant:
+                self._set_status(state)
             return
-        if state in ("busy", "idle"):
-            execution.run.note_time(f"iopub.status.{state}", message["header"].get("date"))
-        if state == "idle":
-            self._post(WentIdle(execution.run.id))
+        with self._together(execution.target):
+            if meant:
+                self._set_status(state)
+            if state in ("busy", "idle"):
+                execution.run.note_time(f"iopub.status.{state}", message["header"].get("date"))
+            if state == "idle":
+                self._post(WentIdle(execution.run.id))
 
     def _set_status(self, status: str) -> None:
         if status == self._status:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,6 +35,10 @@ class RunTarget(Protocol):
     A cell that is gone is an ordinary event: the run goes on at the kernel and what it says is dropped. No
     method but ``queued`` raises for anything that clients, kernels or files do.
     """
+
+    def together(self) -> AbstractContextManager[None]:
+        """What it is told inside comes in one transaction, but for what must be seen before it goes. No ``await`` inside."""
+        ...
 
     def queued(self, runs: Sequence[Run]) -> None:
         """These runs have their place: their cells are cleared and marked, in one transaction."""

@@ -20,7 +20,7 @@ from pycrdt.websocket import YRoom
 
 from ydoc_exec import sync
 from ydoc_exec.errors import BarrierNotReached, ProtocolError, YdocExecError
-from ydoc_exec.origin import FromClient, Origin
+from ydoc_exec.origin import FromClient, FromKernel, FromServer, Origin
 from ydoc_exec.room.outbox import Outbox
 from ydoc_exec.room.room_client import EMPTY_STATE, RoomClient
 
@@ -121,11 +121,16 @@ class Room:
 
     @contextmanager
     def writing(self, origin: Origin) -> Iterator[None]:
-        """The one door: a transaction that carries who wrote. There must be no ``await`` inside."""
-        assert self._writer is None or self._writer == origin, "two writers at once"
-        outer, self._writer = self._writer, origin
+        """The one door: a transaction that carries who wrote. There must be no ``await`` inside.
+
+        Inside another it is a part of that one: of the same writer's, or the server's bookkeeping in a kernel's.
+        """
+        outer = self._writer
+        part = isinstance(outer, FromKernel) and isinstance(origin, FromServer)
+        assert outer is None or outer == origin or part, "two writers at once"
+        self._writer = origin if outer is None else outer
         try:
-            with self.doc.transaction(origin=origin):
+            with self.doc.transaction(origin=self._writer):
                 yield
         finally:
             self._writer = outer
