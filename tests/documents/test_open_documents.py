@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from anyio import Event, create_task_group, move_on_after, sleep
+from anyio import Event, create_task_group, fail_after, move_on_after, sleep
 from anyio.lowlevel import checkpoint
 from jupyter_ydoc import YNotebook
 
@@ -267,6 +267,30 @@ async def test_a_client_keeps_it(site: Site) -> None:
         assert life.documents.get(ROOM) is document
         tab.leave()
         await life.closed()
+
+
+async def test_what_a_client_did_is_in_the_log_when_it_has_left(site: Site) -> None:
+    """Nobody else may have it, should the server be killed."""
+    site.write(ab())
+    site.set(log_delay=3600.0, save_delay=3600.0, save_interval=3600.0)
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        tab = Tab()
+        await tab.come_to(document)
+        await life.writer.flush()
+        await tab.edit(0, "the last word")
+        await until(lambda: sources(document)[0] == "the last word")
+        before = await site.log.read(ROOM)
+        tab.leave()
+        with fail_after(10):
+            while await site.log.read(ROOM) == before:
+                await checkpoint()
+        log = await site.log.read(ROOM)
+        assert log is not None
+        read = YNotebook()
+        for update in log.updates:
+            read.ydoc.apply_update(update)
+        assert str(read.ycells[0]["source"]) == "the last word"
+        await document.mirror.save()
 
 
 async def test_a_run_keeps_it(site: Site) -> None:

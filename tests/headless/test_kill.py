@@ -21,11 +21,12 @@ from tests.conftest import Servers
 from tests.headless.client import RoomClient, RoomClosed
 from tests.server import LabServer, eventually
 from ydoc_exec.ids import RoomId
+from ydoc_exec.settings import Settings
 from ydoc_exec.store.sqlite_update_log import SqliteUpdateLog
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 
-SETTLED = 0.5
+SETTLED = Settings().log_delay + 0.45
 PRINTS = "import time\nfor i in range(1000):\n    print('line', i, flush=True)\n    time.sleep(0.05)"
 PRINTED = [f"line {i}" for i in range(1000)]
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from tests.simulation.characters import followed
 from tests.simulation.doubles import Doubles
 from tests.simulation.replica import Cell
+from ydoc_exec.settings import Settings
 
-LOG_WINDOW = 0.5
+LOG_WINDOW = Settings().log_delay + 0.45
 """Seconds after which what the server has is in its log: ``Settings.log_delay``, and what a disk takes."""
 
 FILE_WINDOW = 14.0

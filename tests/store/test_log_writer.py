@@ -170,6 +170,23 @@ async def test_without_a_flush_the_delay_decides() -> None:
         assert await log.read(A) == History(L, [b"", b"0", b"1", b"2"], None)
 
 
+async def test_hurry_writes_what_waits() -> None:
+    async with ScriptedLog() as log, running(log) as (writer, _):
+        writer.hurry()
+        writer.begin(A, L, b"snapshot", None)
+        writer.put(A, b"1")
+        await checkpoint()
+        assert log.calls == []
+        writer.hurry()
+        with fail_after(5):
+            while len(log.calls) < 2:
+                await checkpoint()
+        writer.put(A, b"2")
+        for _ in range(20):
+            await checkpoint()
+        assert len(log.calls) == 2
+
+
 async def test_flush_returns_when_it_is_written() -> None:
     async with ScriptedLog() as log, running(log) as (writer, _):
         await writer.flush()

@@ -734,6 +734,8 @@ class OpenDocument:
             logger.exception("Serving %s in %s failed; it is disconnected", client.name, self.room_id)
             client.close(1011, "The server failed to serve this connection.")
         finally:
+            # It may have held what the log does not have yet, and nobody else does.
+            self._writer.hurry()
             self.release()
 
     async def _until_unneeded(self) -> None:

@@ -169,6 +169,11 @@ class LogWriter:
         if self._work is not None:
             self._work.set()
 
+    def hurry(self) -> None:
+        """Write what waits without the delay."""
+        if self._waiting and self._hurry is not None and not self._retry:
+            self._hurry.set()
+
     async def flush(self, room: RoomId | None = None) -> None:
         """Write now, and return when everything called before is in the log: of one room, or of all.
 
