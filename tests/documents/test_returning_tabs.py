@@ -239,6 +239,32 @@ async def test_coming_back_again_with_the_first_lineage(site: Site) -> None:
         assert not site.copies
 
 
+async def test_a_file_that_is_again_what_the_document_was_built_from(site: Site) -> None:
+    """The same content gives the same items, of which the tab knows what became; but the file has them again."""
+    first = notebook(cell("cell-a", "a"), cell("cell-b", "b"), cell("cell-c", "c"))
+    site.write(first)
+    async with site.serving() as life:
+
+        def change(tab: Tab) -> None:
+            retype(0, "edited")(tab)
+            del tab.notebook.ycells[2]
+
+        away = await meet(life, change)
+    forget(site)
+    site.write(first)
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        assert document.lineage == away.lineage
+        tab = away.again(retype(1, "typed while away"))
+        await come_back(tab, document, away.lineage)
+        await everywhere(site, document, tab, ["a", "typed while away", "c"])
+        # It is known by now.
+        later = Away(tab, away.lineage)
+        tab.leave()
+        tab = later.again(retype(2, "later"))
+        await come_back(tab, document, away.lineage)
+        await everywhere(site, document, tab, ["a", "typed while away", "later"])
+
+
 async def test_two_old_tabs_one_after_the_other(site: Site) -> None:
     away = await rebuilt(site)
     async with site.serving() as life, life.documents.open(ROOM) as document:

@@ -56,6 +56,7 @@ class Ledger:
     doubles: Doubles = field(default_factory=Doubles)
     _bursts: int = 0
     _removed_when: dict[tuple[str, str], int] = field(default_factory=dict)
+    _removed_with_cell: set[tuple[str, str]] = field(default_factory=set)
     _brought_by: dict[str, str] = field(default_factory=dict)
 
     def note_typed(self, by: str, cell: str, text: str) -> None:
@@ -71,8 +72,13 @@ class Ledger:
         """Somebody has changed what they saw."""
         before, after = list(before), list(after)
         had, has = chars_of(before), chars_of(after)
+        stayed = {cell.id for cell in after}
+        with_cell = chars_of(cell for cell in before if cell.id not in stayed)
         for char in had - has:
             self.removed.setdefault(char, set()).add(by)
+            (self._removed_with_cell.add if char in with_cell else self._removed_with_cell.discard)(
+                (char, by)
+            )
             self._removed_when[char, by] = self.lost_histories
         for char in has - had:
             self._note_back(char, by)
@@ -188,6 +194,10 @@ class Ledger:
         if by == PROGRAM and char not in self.saved_without:
             # The file is what it was before that program took it out; what somebody else did meanwhile holds.
             takers.discard(PROGRAM)
+        elif by in takers and any((char, taker) in self._removed_with_cell for taker in takers - {by}):
+            # It was there for who brings it back because they did not know yet of the other's removal, which holds: a cell
+            # that is gone takes what is in it along.
+            takers.discard(by)
         else:
             self.unheard[char] = {
                 taker: self._removed_when[char, taker] for taker in takers if taker != PROGRAM

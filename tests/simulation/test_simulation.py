@@ -20,14 +20,6 @@ from tests.simulation.world import World
 SEEDS = 1000
 GROUP = 50
 
-# fmt: off
-OPEN = frozenset({
-    393,
-})
-# fmt: on
-"""Seeds that show something which is not mended yet, or not yet known to be no fault: cells that several undo or move
-at once while another program changes them in the file."""
-
 
 def _groups() -> list[Any]:
     chosen = os.environ.get("YDOC_EXEC_SEEDS")
@@ -37,15 +29,10 @@ def _groups() -> list[Any]:
             pytest.param(range(int(first), int(last or first) + 1), id=f"{first}-{last or first}")
             for first, last in ends
         ]
-    groups = [
-        pytest.param(
-            [seed for seed in range(start, start + GROUP) if seed not in OPEN],
-            id=f"{start}-{start + GROUP - 1}",
-        )
+    return [
+        pytest.param(range(start, start + GROUP), id=f"{start}-{start + GROUP - 1}")
         for start in range(0, SEEDS, GROUP)
     ]
-    still_open = pytest.mark.xfail(reason="these seeds show faults that are not mended yet", strict=True)
-    return [*groups, pytest.param(sorted(OPEN), id="open", marks=still_open)]
 
 
 class Node:

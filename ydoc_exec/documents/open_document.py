@@ -364,6 +364,8 @@ class OpenDocument:
                 write_base(self._doc, digests(document_types.content_of(self.document)))
             if self.notebook is not None:
                 self.notebook.reset_live()
+        if history is None:
+            self._reunion.built()
         self._say({"path": file.path, "dirty": unsaved})
         self.mirror.start(file, base, unsaved=unsaved)
         self.record_anew()
@@ -728,8 +730,7 @@ class OpenDocument:
 
     async def _serve(self, client: RoomClient, session: str | None) -> None:
         try:
-            known = session is None or session == self.lineage
-            await self.room.serve(client, None if known else self._take_in)
+            await self.room.serve(client, None if self._reunion.is_known(session) else self._take_in)
         except Exception:
             logger.exception("Serving %s in %s failed; it is disconnected", client.name, self.room_id)
             client.close(1011, "The server failed to serve this connection.")

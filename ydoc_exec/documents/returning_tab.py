@@ -56,6 +56,11 @@ class ReturningTab:
         known = read_base(self._doc)
         return {self._names.get(name, name): digest for name, digest in known.items()}
 
+    @property
+    def state_vector(self) -> bytes:
+        """How much of each author it has."""
+        return self._doc.get_state()
+
     def rename(self, names: Mapping[str, str]) -> None:
         """Call cells otherwise from now on: by their ids, what the new ones are."""
         if not names or not isinstance(self.view, YNotebook):

@@ -12,13 +12,14 @@ from jupyter_ydoc.ybasedoc import YBaseDoc
 from pycrdt import Doc
 
 from ydoc_exec.documents import document_types
+from ydoc_exec.documents.ancestry import read_base
 from ydoc_exec.documents.returning_tab import ReturningTab
 from ydoc_exec.documents.state_vector import clocks
 from ydoc_exec.documents.text_edits import unite_texts
 from ydoc_exec.documents.union import drop_copies, named_items, unite
 from ydoc_exec.errors import LineageChanged
 from ydoc_exec.files.cell_ids import names_as_in
-from ydoc_exec.files.reconciliation import Reconciled, digests, reconcile
+from ydoc_exec.files.reconciliation import Digests, Reconciled, digests, reconcile
 from ydoc_exec.files.recovery_copies import Reason
 from ydoc_exec.files.wipe import is_wipe
 from ydoc_exec.ids import Lineage, RoomId, new_lineage
@@ -61,10 +62,20 @@ class Reunion:
         self._document = document
         self._open = open_document
         self._forked: tuple[Lineage, bytes] | None = None
+        self._built: Digests | None = None
 
     def forked(self, lineage: Lineage, state: bytes) -> None:
         """The document had this state when it left this lineage: who has no more can be served as it is."""
         self._forked = lineage, state
+
+    def built(self) -> None:
+        """The document was built from its file just now."""
+        self._built = read_base(self._room.doc)
+
+    def is_known(self, session: Lineage | str | None) -> bool:
+        """Whether a client that comes with this lineage can be served as it is."""
+        # Another life of the document may have begun with the same content, and have gone on.
+        return session is None or (session == self._open.lineage and self._built is None)
 
     def take_in(self, client: RoomClient, state: bytes) -> Superseded | None:
         """Bring a client's whole document together with the open one.
@@ -73,7 +84,7 @@ class Reunion:
         ``LineageChanged`` for a reader's, ``CopyFailed`` or ``ProtocolError``; then nothing was changed.
         """
         tab = ReturningTab(self._room_id, state)
-        if tab.new or tab.lineage == self._open.lineage:
+        if tab.new or (tab.lineage == self._open.lineage and not self._is_outdated(tab)):
             return None
         if self._forked is not None and tab.lineage == self._forked[0] and tab.is_within(self._forked[1]):
             return None
@@ -162,6 +173,17 @@ class Reunion:
             self._room.supersede(_Replaced(self, self._room_id, state, gone, self._room.doc))
 
     # Private
+
+    def _is_outdated(self, tab: ReturningTab) -> bool:
+        """Whether the file was another one after the document that ``tab`` has was built, and is the first one again.
+
+        A client that was here since has heard something of this server.
+        """
+        return (
+            self._built is not None
+            and self._room.doc.client_id not in clocks(tab.state_vector)
+            and tab.base != self._built
+        )
 
     def _unite(self, tab: ReturningTab, result: Reconciled, *, keep_theirs: bool) -> frozenset[str]:
         """Done on a copy, which can be thrown away when it fails half-way."""
