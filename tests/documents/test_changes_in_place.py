@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
+from itertools import combinations
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
 from jupyter_ydoc import YNotebook
 from pycrdt import Doc
 
 from tests.notebooks import Cell, cell, notebook, shared
+from ydoc_exec.documents.cell_order import longest_ascending
 from ydoc_exec.documents.document_types import become
 from ydoc_exec.documents.union import cell_items
 
@@ -70,3 +74,39 @@ def test_streams_of_which_two_follow_each_other_are_taken_as_they_are() -> None:
     assert document.get() == notebook(
         cell("a", outputs=[stream("one"), stream("two")]), **document.get()["metadata"]
     )
+
+
+def test_a_cell_is_moved_past_others() -> None:
+    """Only that one is made anew, so what is typed into the others meanwhile stays."""
+    names = ["a", "b", "c", "d"]
+    for start in range(4):
+        for end in range(4):
+            document = shared(*(cell(name, name) for name in names))
+            tab, before = tab_of(document), cell_items(document)
+            for item in tab.ycells:
+                item["source"].insert(1, "!")
+            moved = [name for name in names if name != names[start]]
+            moved.insert(end, names[start])
+            change(document, *(cell(name, name) for name in moved))
+            assert len(cell_items(document) & before) >= 3
+            assert len([source for source in meet(document, tab) if "!" in source]) >= 3
+
+
+@given(st.permutations(range(8)), st.permutations("abcdefgh"), st.sets(st.sampled_from("abcdefgh")))
+def test_cells_are_brought_into_any_order(places: list[int], names: list[str], gone: set[str]) -> None:
+    before = names[:6]
+    after = [name for name in (names[place] for place in places) if name not in gone] or ["a"]
+    document = shared(*(cell(name, name) for name in before))
+    items = cell_items(document)
+    change(document, *(cell(name, name) for name in after))
+    there = [after.index(name) for name in before if name in after]
+    assert len(cell_items(document) & items) == len(longest_ascending(there))
+
+
+@given(st.permutations(range(7)))
+def test_the_longest_ascending_selection(places: list[int]) -> None:
+    found = longest_ascending(places)
+    ordered = [place for place in places if place in found]
+    assert ordered == sorted(ordered)
+    longer = combinations(places, len(found) + 1)
+    assert not any(list(other) == sorted(other) for other in longer)

@@ -8,12 +8,17 @@ from typing import Any
 import pytest
 from jupyter_ydoc import YNotebook
 from nbformat.sign import NotebookNotary
+from pycrdt import Doc
 
 from tests.documents.conftest import ROOM, Site
 from tests.documents.runs import a_run, run_to_its_end, target_of
 from tests.notebooks import cell, notebook
 from tests.room.waiting import until
+from ydoc_exec.documents.ancestry import read_lineage
+from ydoc_exec.documents.document_types import build, first_lineage
 from ydoc_exec.documents.open_document import OpenDocument
+from ydoc_exec.documents.state_vector import clocks
+from ydoc_exec.files.decision import fingerprint
 from ydoc_exec.notebook.edits import AppendOutput
 from ydoc_exec.origin import FromKernel
 
@@ -153,3 +158,19 @@ async def test_trust_alone_is_saved_and_so_signed(site: Site) -> None:
         await site.log.forget(ROOM)
     async with site.opened() as document:
         assert trust(document) == {"a": ("from elsewhere", True)}
+
+
+def test_what_is_trusted_is_another_document() -> None:
+    """Of two documents with one author every item must mean the same, or those who have the one never see the other."""
+    built = []
+    for trusted in (True, False):
+        content = notebook(cell("a", "1", metadata={"trusted": trusted}))
+        print_ = fingerprint(content)
+        doc: Doc[Any] = Doc()
+        doc.apply_update(build(ROOM, content, print_))
+        built.append((print_, read_lineage(doc), frozenset(clocks(doc.get_state()))))
+        assert read_lineage(doc) == first_lineage(ROOM, content, print_)
+    (print_, lineage, authors), (other_print, other_lineage, other_authors) = built
+    assert print_ == other_print
+    assert lineage != other_lineage
+    assert not authors & other_authors

@@ -12,6 +12,7 @@ from jupyter_ydoc.ybasedoc import YBaseDoc
 from pycrdt import Awareness, Doc, Map, Text
 
 from ydoc_exec.documents.ancestry import write_base, write_lineage
+from ydoc_exec.documents.cell_order import longest_ascending
 from ydoc_exec.documents.readable import tell_apart
 from ydoc_exec.documents.text_edits import replace_text
 from ydoc_exec.errors import BadRoomId
@@ -45,9 +46,9 @@ def wrap(room: RoomId, doc: Doc[Any], awareness: Awareness | None = None) -> YBa
     return document_class(room)(doc, awareness)
 
 
-def first_lineage(room: RoomId, content: Fingerprint) -> Lineage:
+def first_lineage(room: RoomId, content: Any, print_: Fingerprint) -> Lineage:
     """The lineage of a document built from this content. The same content gives the same lineage again."""
-    return Lineage(_digest(room, content, "lineage")[:32])
+    return Lineage(_digest(room, content, print_, "lineage")[:32])
 
 
 def build(room: RoomId, content: Any, print_: Fingerprint) -> bytes:
@@ -56,16 +57,16 @@ def build(room: RoomId, content: Any, print_: Fingerprint) -> bytes:
     The same content gives the same bytes: items of the same author at the same clocks. So when a document has
     to be built again from an unchanged file, tabs that still hold the first one have the very same items,
     and nothing is doubled. The author is made from the content, because two contents with one author would
-    be two meanings of one item.
+    be two meanings of one item. So what is trusted, which no fingerprint knows, counts too.
     """
-    author = int(_digest(room, print_, "author")[:8], 16)
+    author = int(_digest(room, content, print_, "author")[:8], 16)
     doc: Doc[Any] = Doc(client_id=author)
     document = wrap(room, doc)
     fill(document, content, print_)
     with doc.transaction():
         if isinstance(document, YNotebook):
             Notebook(document).reset_live()
-        write_lineage(doc, first_lineage(room, print_))
+        write_lineage(doc, first_lineage(room, content, print_))
         write_base(doc, digests(content_of(document)))
     return doc.get_update()
 
@@ -132,6 +133,7 @@ def check(room: RoomId, content: Any, print_: Fingerprint) -> None:
 def _set(document: YBaseDoc, content: Any) -> None:
     with document.ydoc.transaction():
         if isinstance(document, YNotebook):
+            _take_out_moved(document, content["cells"])
             _write_in_place(document, content["cells"])
         document.set(content)
 
@@ -156,6 +158,24 @@ def _write_in_place(document: YNotebook, cells: list[dict[str, Any]]) -> None:
         same_trust = _is_trusted(shared.get("metadata")) == _is_trusted(cell["metadata"])
         if same_trust and all(map(_is_usual, outputs)):
             notebook.set_outputs(cell["id"], outputs)
+
+
+def _take_out_moved(document: YNotebook, cells: list[dict[str, Any]]) -> None:
+    """Delete as few cells as possible so that the others are in the order of ``cells``.
+
+    ``YNotebook.set`` makes those anew in their places. It would do that with every cell that another one passes, and
+    what somebody else writes into one at the same time is lost.
+    """
+    places = {cell["id"]: place for place, cell in enumerate(cells) if cell.get("id")}
+    order = [
+        (index, places.pop(name))
+        for index, name in enumerate(cell.get("id") for cell in document.ycells)
+        if name in places
+    ]
+    staying = longest_ascending([place for _, place in order])
+    for index, place in reversed(order):
+        if place not in staying:
+            del document.ycells[index]
 
 
 def _is_usual(output: dict[str, Any]) -> bool:
@@ -189,5 +209,8 @@ def _first_cell(print_: Fingerprint) -> dict[str, Any]:
     }
 
 
-def _digest(room: RoomId, content: Fingerprint, purpose: str) -> str:
-    return hashlib.sha256(f"{purpose}|{room}|{content}|{_BUILDERS}".encode()).hexdigest()
+def _digest(room: RoomId, content: Any, print_: Fingerprint, purpose: str) -> str:
+    cells = content["cells"] if isinstance(content, dict) else ()
+    trust = [_is_trusted(cell.get("metadata")) for cell in cells]
+    said = "".join(str(int(trusted)) for trusted in trust)
+    return hashlib.sha256(f"{purpose}|{room}|{print_}|{said}|{_BUILDERS}".encode()).hexdigest()

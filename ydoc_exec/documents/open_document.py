@@ -349,7 +349,7 @@ class OpenDocument:
             self.lineage = history.lineage
             unsaved, base = self._agree(file, history)
         else:
-            self.lineage = document_types.first_lineage(self.room_id, file.fingerprint)
+            self.lineage = document_types.first_lineage(self.room_id, file.content, file.fingerprint)
             try:
                 with guarded("it cannot become a shared document"):
                     first = document_types.build(self.room_id, file.content, file.fingerprint)

@@ -45,4 +45,4 @@ def without_past(room: RoomId, document: YBaseDoc) -> tuple[Lineage, bytes, Fing
     fresh = document_types.wrap(room, doc)
     with doc.transaction():
         hand_over(fresh, document)
-    return document_types.first_lineage(room, print_), doc.get_update(), fingerprint(fresh.get())
+    return document_types.first_lineage(room, content, print_), doc.get_update(), fingerprint(fresh.get())
