@@ -161,23 +161,32 @@ async def test_both_changed_the_same_cell(site: Site) -> None:
         assert [item["source"] for item in site.copies[0]["cells"]] == ["edited", "typed while away"]
 
 
-async def test_erasing_in_a_cell_that_both_changed_is_undone(site: Site) -> None:
-    """What the tab has erased is there again, as the document's version counts; undoing does not bring it again."""
+@pytest.mark.parametrize("logged", [True, False], ids=["with the log", "without it"])
+@pytest.mark.parametrize("alone", [True, False], ids=["nobody is there", "somebody is there"])
+async def test_erasing_in_a_cell_that_both_changed_is_undone(site: Site, alone: bool, logged: bool) -> None:
+    """What the tab has erased is there again, as the document's version counts; undoing does not bring it again.
+
+    With the log the document and the tab have the cell in common, and the file's change is of another lineage.
+    """
     site.write(ab("one two", "b"))
     async with site.serving() as life:
         away = await meet(life)
-    forget(site)
+    if not logged:
+        forget(site)
     site.write(ab("one two and three", "b"))
     async with site.serving() as life, life.documents.open(ROOM) as document:
+        if not alone:
+            await Tab().come_to(document)
         tab = away.again()
         history = UndoManager(scopes=[tab.notebook.ycells], capture_timeout_millis=0)
         history.include_origin("user")
         with tab.doc.transaction(origin="user"):
             del tab.notebook.ycells[0]["source"][0:4]
+        tab.notebook.ycells[0]["source"].insert(3, "!")
         tab._unsent.clear()
         await come_back(tab, document, away.lineage)
         await everywhere(site, document, tab, ["one two and three", "b"])
-        assert [item["source"] for item in site.copies[0]["cells"]] == ["two", "b"]
+        assert [item["source"] for item in site.copies[0]["cells"]] == ["two!", "b"]
         history.undo()
         await tab.flush()
         await tab.edit(1, "afterwards")

@@ -7,17 +7,20 @@ from collections.abc import Sequence
 
 
 def longest_ascending(places: Sequence[int]) -> frozenset[int]:
-    """One of the longest selections of these (all different) that are in ascending order as they stand."""
-    ends: list[int] = []
-    """The lowest place that a selection of each length can end with."""
-    before: dict[int, int | None] = {}
-    for place in places:
-        length = bisect_left(ends, place)
-        before[place] = ends[length - 1] if length else None
-        ends[length : length + 1] = [place]
+    """One of the longest selections of these (all different) that are in ascending order as they stand.
+
+    Of two that change places the first stays, as with ``YNotebook.set``.
+    """
+    starts: list[int] = []
+    """The negative of the highest place that a selection of each length can begin with."""
+    behind: dict[int, int | None] = {}
+    for place in reversed(places):
+        length = bisect_left(starts, -place)
+        behind[place] = -starts[length - 1] if length else None
+        starts[length : length + 1] = [-place]
     selected: list[int] = []
-    last = ends[-1] if ends else None
-    while last is not None:
-        selected.append(last)
-        last = before[last]
+    first = -starts[-1] if starts else None
+    while first is not None:
+        selected.append(first)
+        first = behind[first]
     return frozenset(selected)

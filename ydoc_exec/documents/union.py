@@ -79,8 +79,8 @@ def unite(
 
     Args:
         keep_theirs: whose cells stay: those of ``theirs``, which that side then sees unchanged, or the document's own.
-        anew: the ids of cells of ``theirs`` that do not stay. What that side has erased in one is in it again; if it
-            undid that in its old cell, it would be there twice.
+        anew: the ids of cells of ``theirs`` that do not stay, though they may be those of both. What that side has
+            erased in one is in it again; if it undid that in its old cell, it would be there twice.
     """
     doc: Doc[Any] = document.ydoc
     before = {name: _plan(doc.get(name, type=Map)) for name in SERVERS_MAPS}
@@ -91,7 +91,7 @@ def unite(
     kept: frozenset[str] = frozenset()
     if isinstance(document, YNotebook):
         staying = their_items if keep_theirs else our_items
-        kept = _leave_one(document.ycells, staying, their_items, anew if keep_theirs else ())
+        kept = _leave_one(document.ycells, staying, their_items, anew)
     elif isinstance(document, YUnicode):
         _drop_text(doc.get("source", type=Text), our_text, theirs.ydoc.get("source", type=Text), keep_theirs)
     become()
@@ -152,7 +152,7 @@ def _leave_one(cells: Array[Any], staying: Items, theirs: Items, anew: Container
     names = [str(cell.get("id")) for cell in cells]
     chosen: dict[str, int] = {}
     for index, (item, name) in enumerate(zip(items, names, strict=True)):
-        if item in staying and name not in anew:
+        if item in staying and not (name in anew and item in theirs):
             chosen.setdefault(name, index)
     for index in reversed(range(len(items))):
         if chosen.get(names[index]) != index:
