@@ -12,7 +12,7 @@ import pytest
 from tests.documents.conftest import ROOM, Contents, Site, Tab, ab, sources
 from tests.documents.test_restart import come_back
 from tests.room.waiting import until
-from ydoc_exec.documents.open_document import STATES_TRIED
+from ydoc_exec.documents.loading import STATES_TRIED
 from ydoc_exec.ids import Lineage
 from ydoc_exec.store.sqlite_update_log import SqliteUpdateLog
 

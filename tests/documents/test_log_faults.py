@@ -328,7 +328,7 @@ async def test_what_happens_to_the_database_while_documents_are_open(
             await until(lambda number=number: of(document)[1] == f"after {number}")  # type: ignore[misc]
         await until(lambda: document.room_id not in document._writer.broken)
         await document._writer.flush()
-        assert await document._log.lineage(room) == document.lineage
+        assert await document._loading._log.lineage(room) == document.lineage
         document.stop()
         await document.closed.wait()
     server.contents.broken = None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import replace
 from secrets import randbits
@@ -22,7 +21,8 @@ from pycrdt import Doc
 
 from ydoc_exec import sync
 from ydoc_exec.documents import document_types
-from ydoc_exec.documents.ancestry import read_base, write_base, write_lineage
+from ydoc_exec.documents.ancestry import write_base, write_lineage
+from ydoc_exec.documents.loading import Loading
 from ydoc_exec.documents.notebook_target import Place
 from ydoc_exec.documents.notebook_targets import NotebookTargets
 from ydoc_exec.documents.notices import Kind, NoticeEvent, Notices
@@ -33,24 +33,20 @@ from ydoc_exec.documents.reunion import Reunion
 from ydoc_exec.documents.union import hear, take_up
 from ydoc_exec.documents.wipe_guard import WipeGuard
 from ydoc_exec.errors import (
-    CopyFailed,
     LoadFailed,
-    ProtocolError,
     SaveFailed,
     UpdateLogError,
     YdocExecError,
 )
 from ydoc_exec.files.contents import ContentsManager
-from ydoc_exec.files.decision import Base, Decision, Fingerprint, decide, fingerprint
-from ydoc_exec.files.file_mirror import FileContent, FileMirror
-from ydoc_exec.files.namesake import is_namesake
-from ydoc_exec.files.reconciliation import digests, reconcile
+from ydoc_exec.files.decision import Base, Fingerprint, fingerprint
+from ydoc_exec.files.file_mirror import FileMirror
+from ydoc_exec.files.reconciliation import digests
 from ydoc_exec.files.recovery_copies import Reason, RecoveryCopies
-from ydoc_exec.files.wipe import would_empty
-from ydoc_exec.ids import Lineage, RoomId, new_lineage
+from ydoc_exec.ids import Lineage, RoomId
 from ydoc_exec.notebook.notebook import Notebook
 from ydoc_exec.origin import FromFile, FromLog, FromServer, Origin
-from ydoc_exec.room.room import Room, Superseded, guarded
+from ydoc_exec.room.room import Room, Superseded
 from ydoc_exec.room.room_client import RoomClient
 from ydoc_exec.settings import Settings
 from ydoc_exec.store.compaction import LogGrowth
@@ -58,9 +54,6 @@ from ydoc_exec.store.log_writer import LogWriter
 from ydoc_exec.store.update_log import History, UpdateLog
 
 logger = logging.getLogger(__name__)
-
-LOAD_PAUSE = 0.05
-"""Seconds until a file that could not be read is read again; twice as long each time."""
 
 LAST_SAVE_SECONDS = 10.0
 """How long closing waits for the last save. The log has what it does not get done."""
@@ -75,9 +68,6 @@ SAVE_WAITS_SECONDS = 2.0
 
 COMPACT_PAUSE = 0.1
 """Seconds before a log is compacted: whoever waits for what was just written comes first."""
-
-STATES_TRIED = 32
-"""A server that is killed between saving and saying so in the log has made few updates in that time."""
 
 
 class OpenDocument:
@@ -101,7 +91,6 @@ class OpenDocument:
         self.lineage = Lineage("")
         self.hash_said_at = -math.inf
         """When the file's hash that the document says became another one, on the event loop's clock."""
-        self._log = log
         self._writer = writer
         self._settings = settings
         self._doc: Doc[Any] = Doc(client_id=randbits(AUTHOR_BITS))
@@ -120,6 +109,17 @@ class OpenDocument:
         self.mirror = FileMirror(
             contents, str(room_id), path_of, room_id.format, room_id.type, self, settings
         )
+        self._loading = Loading(
+            room_id,
+            self.room,
+            self.document,
+            self,
+            self.mirror,
+            self._reunion,
+            log,
+            writer,
+            settings.load_patience,
+        )
         self.notices = Notices(room_id, self.room, self._path, emit)
         self._copies = copies
         self.target = targets.get(room_id) if self.notebook is not None else None
@@ -129,7 +129,6 @@ class OpenDocument:
         self._tasks: TaskGroup | None = None
         self._compacting = False
         self._growth = LogGrowth()
-        self._unread = False
         self._deleted = False
         self._saving: Fingerprint | None = None
 
@@ -145,7 +144,7 @@ class OpenDocument:
             async with self.room.open(), create_task_group() as tasks:
                 self._tasks = tasks
                 tasks.start_soon(self.mirror.run)
-                if self._unread:
+                if self._loading.unread:
                     # The log may have come back while nobody could be told.
                     tasks.start_soon(self._read_late)
                 if self.notebook is not None and self.target is not None:
@@ -217,7 +216,7 @@ class OpenDocument:
 
     def log_is_back(self) -> None:
         """Record again, as the log works again and has not what was done meanwhile."""
-        if not self._unread:
+        if not self._loading.unread:
             self.record_anew()
         elif self._tasks is not None and not self.closing:
             self._tasks.start_soon(self._read_late)
@@ -230,7 +229,7 @@ class OpenDocument:
 
     def record_anew(self) -> None:
         """Start recording from what the document is now: when it was loaded, or the log has lost it."""
-        if self._unread:
+        if self._loading.unread:
             return  # nothing may take the place of what nobody has read
         snapshot = self._doc.get_update()
         self._growth.restart(len(snapshot))
@@ -341,109 +340,30 @@ class OpenDocument:
     # Private: loading
 
     async def _load(self) -> None:
-        file = await self._load_file()
-        history = await self._read_log(file)
-        unsaved = False
-        base: Base | None = None
-        if history is not None:
-            self.lineage = history.lineage
-            unsaved, base = self._agree(file, history)
-        else:
-            self.lineage = document_types.first_lineage(self.room_id, file.content, file.fingerprint)
-            try:
-                with guarded("it cannot become a shared document"):
-                    first = document_types.build(self.room_id, file.content, file.fingerprint)
-            except Exception as error:
-                raise LoadFailed(file.path, str(error) or type(error).__name__) from error
-            with self.room.writing(FromFile()):
-                self._doc.apply_update(first)
-            base = Base(file.fingerprint, fingerprint(self.read()))
+        loaded = await self._loading.load()
+        self.lineage = loaded.lineage
         with self.room.writing(FromServer()):
             write_lineage(self._doc, self.lineage)
-            if not unsaved:
+            if not loaded.unsaved:
                 write_base(self._doc, digests(document_types.content_of(self.document)))
             if self.notebook is not None:
                 self.notebook.reset_live()
-        if history is None:
+        if loaded.built:
             self._reunion.built()
-        self._say({"path": file.path, "dirty": unsaved})
-        self.mirror.start(file, base, unsaved=unsaved)
+        self._say({"path": loaded.file.path, "dirty": loaded.unsaved})
+        self.mirror.start(loaded.file, loaded.base, unsaved=loaded.unsaved)
         self.record_anew()
         self.room.add_sink(self._note_update)
         self.document.observe(self._note_change)
 
-    async def _load_file(self) -> FileContent:
-        """Raises what ``FileMirror.load`` raises; ``LoadFailed`` when it was tried for a while."""
-        deadline = current_time() + self._settings.load_patience
-        pause = LOAD_PAUSE
-        while True:
-            try:
-                return await self.mirror.load()
-            except LoadFailed as error:
-                if current_time() + pause > deadline:
-                    raise
-                logger.debug("%s", error)
-            await sleep(pause)
-            pause *= 2
-
-    async def _read_log(self, file: FileContent) -> History | None:
-        """The recorded history, replayed into the document; None if there is none that is of this file and can be
-        used.
-        """
-        try:
-            # What is still to be written of an earlier life of this document comes first.
-            await self._writer.flush(self.room_id)
-            history = await self._log.read(self.room_id)
-        except UpdateLogError as error:
-            # The writer says it, once for all documents.
-            self._unread = True
-            self._writer.leave_alone(self.room_id, error)
-            return None
-        if history is None:
-            return None
-        replayed = self._replayed(file.path, history)
-        if replayed is None:
-            return None
-        state, content = replayed
-        if self._is_of_another_file(file, history, content):
-            return None
-        with self.room.writing(FromLog()):
-            self._doc.apply_update(state)
-        return history
-
-    def _replayed(self, path: str, history: History) -> tuple[bytes, Any] | None:
-        """The history as one update, and its content; None if it is no document, and then it is kept.
-
-        Raises ``LoadFailed`` if it cannot be kept.
-        """
-        try:
-            # Tried on a document that can be thrown away.
-            scratch: Doc[Any] = Doc()
-            with guarded("the recorded history cannot be replayed"):
-                for update in history.updates:
-                    scratch.apply_update(update)
-                view = document_types.wrap(self.room_id, scratch)
-                if isinstance(view, YNotebook):
-                    require_format(view)
-                    replace_non_finite(view)
-                content = view.get()
-            return scratch.get_update(), content
-        except Exception as error:
-            where = self._keep_history(path, history)
-            logger.error(
-                "%s is loaded from its file: %s. The history is recovery copy %s", path, error, where
-            )
-            return None
-
     async def _read_late(self) -> None:
         """Read the history that could not be read when the document was loaded, and bring both together."""
         try:
-            await self._writer.flush(self.room_id)
-            history = await self._log.read(self.room_id)
+            history = await self._loading.history()
         except UpdateLogError as error:
-            self._writer.leave_alone(self.room_id, error)
+            logger.debug("The history of %s still cannot be read: %s", self.room_id, error)
             return
-        if self.closing or not self._unread:
+        if self.closing or not self._loading.unread:
             return  # what the log has is looked at when the document is opened again
         try:
             if history is not None:
@@ -455,11 +375,11 @@ class OpenDocument:
             # A mistake of ours; the document goes on, and the log keeps what it has.
             logger.exception("What the update log has of %s is left there", self.room_id)
             return
-        self._unread = False
+        self._loading.unread = False
         self.record_anew()
 
     def _take_up_history(self, history: History) -> None:
-        replayed = self._replayed(self._path(), history)
+        replayed = self._loading.replayed(self._path(), history)
         if replayed is None:
             return
         state, _ = replayed
@@ -473,127 +393,6 @@ class OpenDocument:
                 ReturningTab(self.room_id, state), "the update log, which could not be read before", ""
             )
         logger.info("%s has again what the update log had of it", self.room_id)
-
-    def _is_of_another_file(self, file: FileContent, history: History, document: Any) -> bool:
-        """Whether the file has nothing of the history's document, which is then kept if it was not saved.
-
-        Raises ``LoadFailed`` if it cannot be kept.
-        """
-        if not is_namesake(document, file.content):
-            return False
-        base = _base(history, file)
-        decision = Decision.MERGE if base is None else decide(file.fingerprint, fingerprint(document), base)
-        if decision not in (Decision.MERGE, Decision.RELOAD) or self._was(file, history):
-            return False
-        if decision is Decision.MERGE:
-            copy = self._keep_copy_or_fail(
-                file.path,
-                document,
-                "file-replaced",
-                "Another file has taken the place of this one. What was not saved of the old one was kept as a copy.",
-            )
-            logger.warning(
-                "%s is another file than the one before; what that had is recovery copy %s", file.path, copy
-            )
-        return True
-
-    def _agree(self, file: FileContent, history: History) -> tuple[bool, Base]:
-        """Bring the replayed document and the file together: whether it is ahead, and their common base."""
-        base = _base(history, file)
-        document = fingerprint(self.read())
-        if document == file.fingerprint:
-            return False, Base(document, document)
-        # Without a common base nobody can say which of them is the newer one.
-        decision = Decision.MERGE if base is None else decide(file.fingerprint, document, base)
-        if decision is Decision.SAVE and would_empty(file.content, self.read()):
-            # It was not saved because nothing was left, and nobody has asked for that.
-            decision = Decision.RELOAD
-        match decision:
-            case Decision.RELOAD:
-                self._begin_lineage()
-                self.take_up(file.path, file.content)
-                return False, Base(file.fingerprint, fingerprint(self.read()))
-            case Decision.MERGE if self._was(file, history):
-                return True, Base(file.fingerprint, file.fingerprint)
-            case Decision.MERGE:
-                self._begin_lineage()
-                self._merge_in(file)
-                return True, Base(file.fingerprint, file.fingerprint)
-            case _:
-                assert base is not None
-                return decision is Decision.SAVE, base
-
-    def _begin_lineage(self) -> None:
-        """Take up what the file has beyond the log's history in a lineage of its own.
-
-        It may come from tabs: a server that could not write to this log saved it, or the log is an older copy. What
-        such a tab has must not be merged with it as it is.
-        """
-        self._reunion.forked(self.lineage, self._doc.get_state())
-        self.lineage = new_lineage()
-
-    def _merge_in(self, file: FileContent) -> None:
-        """Take up what another program did to the file while this server was not looking. Raises ``LoadFailed``."""
-        own = self._content()
-        try:
-            theirs = document_types.as_document(
-                self.room_id,
-                file.content,
-                file.fingerprint,
-                own["cells"] if self.notebook is not None else (),
-            )
-        except ProtocolError as error:
-            raise LoadFailed(file.path, error.why) from error
-        result = reconcile(read_base(self._doc), own, theirs)
-        different = tuple(dict.fromkeys(result.conflicts + result.results))
-        if different:
-            names = ", ".join(different) or "all of it"
-            where = self._keep_copy_or_fail(
-                file.path,
-                file.content,
-                "conflict",
-                "The file was changed by another program while it was not open, and here too. Its version was kept as a copy.",
-            )
-            logger.warning(
-                "%s was changed by another program while this server was not looking, and here too (%s). "
-                "What was open here was kept; the file's version is recovery copy %s",
-                file.path,
-                names,
-                where,
-            )
-        if result.content != own:
-            with self.room.writing(FromFile()):
-                document_types.become(self.document, result.content)
-
-    def _was(self, file: FileContent, history: History) -> bool:
-        """Whether the file is what this document was lately: our own save, of which the log heard no more."""
-        scratch: Doc[Any] = Doc()
-        view = document_types.wrap(self.room_id, scratch)
-        for left, update in zip(range(len(history.updates) - 1, -1, -1), history.updates, strict=True):
-            scratch.apply_update(update)
-            if left >= STATES_TRIED:
-                continue
-            try:
-                if fingerprint(view.get()) == file.fingerprint:
-                    return True
-            except Exception as error:
-                logger.debug("A state of %s cannot be read: %r", self.room_id, error)
-        return False
-
-    def _keep_history(self, path: str, history: History) -> str:
-        updates = [b64encode(update).decode() for update in history.updates]
-        return self._keep_copy_or_fail(
-            path,
-            updates,
-            "unreadable",
-            "The history of this document could not be read, and was kept as a copy. What you see is the file.",
-        )
-
-    def _keep_copy_or_fail(self, path: str, content: Any, reason: Reason, text: str) -> str:
-        try:
-            return self.keep_copy(path, content, reason, text)
-        except CopyFailed as error:
-            raise LoadFailed(path, f"a version of it could not be kept ({error.why})") from error
 
     def _hear(self, update: bytes, came_with: bytes) -> None:
         def apply() -> None:
@@ -675,7 +474,7 @@ class OpenDocument:
     def _tidy_log(self) -> None:
         """Spare whoever opens it next what this life has left in the log."""
         # When the server is stopped, tabs may come back in a moment, and go on where they were.
-        past = not (self._stopping.is_set() or self.mirror.dirty or self._unread)
+        past = not (self._stopping.is_set() or self.mirror.dirty or self._loading.unread)
         past = past and is_mostly_past(self._growth.bytes, self.mirror.size)
         if not past and not self._growth.updates:
             return
@@ -789,8 +588,3 @@ class OpenDocument:
             await self._writer.flush(self.room_id)
         except UpdateLogError as error:
             logger.error("%s", error)
-
-
-def _base(history: History, file: FileContent) -> Base | None:
-    base = Base.parse(history.base or "")
-    return None if base is None else base.beside(file.fingerprint)
