@@ -305,6 +305,31 @@ async def test_what_is_typed_before_the_answer_is_there(site: Site) -> None:
         await until(lambda: other.sources == tab.sources)
 
 
+@pytest.mark.parametrize("typed", [True, False])
+@pytest.mark.parametrize("alone", [True, False], ids=["nobody is there", "somebody is there"])
+async def test_a_cell_that_the_tab_has_twice(site: Site, alone: bool, typed: bool) -> None:
+    """As when its user has moved it while another one did. What is typed into the copy before the answer is not lost."""
+    away = await rebuilt(site)
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        if not alone:
+            await Tab().come_to(document)
+        tab = away.again(
+            lambda tab: tab.notebook.append_cell({**tab.notebook.get_cell(0), "execution_count": 1})
+        )
+        assert tab.sources == ["edited", "b", "edited"]
+        document.admit(tab.client, away.lineage)
+        await until(lambda: bool(tab.frames))
+        tab.reading = type(tab.reading)()
+        await tab.greet()
+        await tab.flush()
+        if typed:
+            await tab.edit(2, "edited and more")
+        tab.reading.set()
+        await until(lambda: tab.synced)
+        await tab.flush()
+        await everywhere(site, document, tab, ["edited", "b", *(["edited and more"] if typed else [])])
+
+
 @pytest.mark.parametrize("alone", [True, False], ids=["nobody is there", "somebody is there"])
 @pytest.mark.parametrize("both", [True, False], ids=["both had changed it", "only the tab"])
 async def test_a_cell_is_moved_before_the_answer_is_there(site: Site, alone: bool, both: bool) -> None:

@@ -15,7 +15,7 @@ from pycrdt import Doc
 from ydoc_exec.documents import document_types
 from ydoc_exec.documents.ancestry import read_base, read_lineage
 from ydoc_exec.documents.state_vector import clocks
-from ydoc_exec.documents.union import Inserted, cell_items, inserted_cells
+from ydoc_exec.documents.union import Inserted, cell_items, doubled_cells, inserted_cells
 from ydoc_exec.files.reconciliation import Digests
 from ydoc_exec.ids import Lineage, RoomId
 from ydoc_exec.room.deletions import deleted_units
@@ -35,9 +35,17 @@ class ReturningTab:
         with guarded("a client's document cannot be read"):
             self._doc.apply_update(state)
             self.view: YBaseDoc = document_types.wrap(room, self._doc)
+            doubled = doubled_cells(self.view)
             self.content: Any = document_types.content_of(self.view)
         """What it had when it was last looked at: see ``look``."""
         self._items = cell_items(self.view)
+        self.copies = frozenset(
+            name for item, (name, _) in inserted_cells(self.view, frozenset()).items() if item in doubled
+        )
+        """The ids of cells that were copies of others, with their ids, and are called otherwise now.
+
+        As when two have moved one, or a file that was taken up and the client.
+        """
 
     @property
     def new(self) -> bool:

@@ -103,6 +103,8 @@ class Reunion:
             # What was never in a file with the others, as far as the tab knows, has no place there.
             tab.rename(names_as_in(tab.content["cells"], own["cells"], tab.base or None))
         seen = tab.content
+        if tab.copies:
+            seen = _only(seen, lambda name: name not in tab.copies)
         live = self._open.live_cells()
         alone = not self._room.clients and not live
         # The server tells every tab the file's hash. If it is still the same, nobody ran anything since.
@@ -113,7 +115,7 @@ class Reunion:
             # Who was away can add, and does not take everything away from all others.
             result = reconcile({}, own, seen, live)
         self._keep_conflict(result, seen, where, user)
-        kept = self._unite(tab, result, keep_theirs=alone)
+        kept = self._unite(tab, result, keep_theirs=alone) - tab.copies
         if alone:
             # What that tab has is as it was, and so it is in others that come back like it; but not if they may have
             # what others of that lineage brought, of which the document has a version of its own.

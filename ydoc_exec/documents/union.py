@@ -44,6 +44,17 @@ def inserted_cells(document: YBaseDoc, before: Items) -> Inserted:
     }
 
 
+def doubled_cells(document: YBaseDoc) -> Items:
+    """The cells that have the id and the source of one above them."""
+    found: set[tuple[str, str]] = set()
+    doubled: set[Item] = set()
+    for item, cell in inserted_cells(document, frozenset()).items():
+        if cell in found:
+            doubled.add(item)
+        found.add(cell)
+    return frozenset(doubled)
+
+
 def drop_copies(document: YNotebook, inserted: Inserted) -> None:
     """Delete those of the cells that somebody else has inserted of which the document has another one, by their ids.
 
