@@ -27,9 +27,10 @@ class Settings:
     """When all such versions together are larger than this, the oldest are dropped."""
 
     log_delay: float = 0.5
-    """Updates are written to the log together, at the latest so long after they were made, and when a client leaves. A
-    server that is killed loses at most so much of the log (clients that are connected still hold it). Each commit
-    takes some milliseconds of CPU, of which short runs and every key have the most."""
+    """Updates are written to the log together, at the latest so long after they were made, and at once when a client
+    leaves and when the file was saved. A server that is killed loses at most so much of the log (clients that are
+    connected still hold it). Each commit takes some milliseconds of CPU, of which short runs and every key have the
+    most."""
 
     log_compact_updates: int = 500
     """A document's log is replaced by one snapshot when it has more updates than this, and more than one for each KiB

@@ -283,6 +283,8 @@ class OpenDocument:
         with self.room.writing(FromServer()):
             write_base(self._doc, digests(content))
         self._writer.set_base(self.room_id, str(base))
+        # Until the log has it, what another program writes next would be compared with the version before.
+        self._writer.hurry()
 
     async def will_save(self, content: Fingerprint) -> None:
         # The log must not know less than the file: what it lacked would be taken for another program's work.
@@ -290,12 +292,7 @@ class OpenDocument:
         base = self._base_text()
         if base is not None:
             self._writer.set_base(self.room_id, base)
-        with move_on_after(SAVE_WAITS_SECONDS):
-            try:
-                await self._writer.flush(self.room_id)
-            except UpdateLogError as error:
-                # The writer says it, once for all documents.
-                logger.debug("%s is saved without it: %s", self.room_id, error)
+        await self._until_logged()
 
     def saved(self, base: Base) -> None:
         if self.target is not None:
@@ -507,6 +504,15 @@ class OpenDocument:
         self._say({"dirty": True})
         self.mirror.changed()  # so that it is taken back, even if nothing follows
 
+    async def _until_logged(self) -> None:
+        """Wait until the log has everything, unless it is slow or fails: saving does not depend on it."""
+        with move_on_after(SAVE_WAITS_SECONDS):
+            try:
+                await self._writer.flush(self.room_id)
+            except UpdateLogError as error:
+                # The writer says it, once for all documents.
+                logger.debug("%s is saved without it: %s", self.room_id, error)
+
     def _save_for(self, client: RoomClient, save_id: int) -> None:
         assert self._tasks is not None, "the document is not open"
         self._tasks.start_soon(self._answer_save, client, save_id)
@@ -525,6 +531,8 @@ class OpenDocument:
                 logger.exception("%s could not be saved", self.room_id)
             client.put(sync.save_reply(save_id, "failed"))
         else:
+            # Should the server be killed now, the log knows what the file was.
+            await self._until_logged()
             client.put(sync.save_reply(save_id, "success"))
 
     async def _serve(self, client: RoomClient, session: str | None) -> None:
