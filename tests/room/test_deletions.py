@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -14,7 +14,7 @@ from pycrdt import Array, Doc, Map, Text, TransactionEvent
 
 from tests.node_process import NodeProcess
 from ydoc_exec.errors import ProtocolError
-from ydoc_exec.room.deletions import MAX_DEPTH, deleted_units
+from ydoc_exec.room.deletions import MAX_DEPTH, Deletions, all_but, read_deletions
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 places = st.integers(0, 30)
@@ -79,7 +79,7 @@ def recorded() -> Iterator[Recorded]:
 @given(edits=edits)
 def test_as_yjs_says_it_of_its_own_updates(yjs: NodeProcess, edits: list[tuple[Any, ...]]) -> None:
     for update, deleted in yjs.ask({"edits": edits})["updates"]:
-        assert deleted_units(b64decode(update)) == deleted
+        assert read_deletions(b64decode(update)).units == deleted
 
 
 @given(edits=edits)
@@ -90,7 +90,7 @@ def test_as_yjs_says_it_of_updates_of_pycrdt(yjs: NodeProcess, edits: list[tuple
             play(recorded, name, *given_)
     recorded.doc.unobserve(recorded.subscription)
     for update in [*recorded.updates, recorded.doc.get_update()]:
-        assert deleted_units(update) == yjs.ask({"count": b64encode(update).decode()})["deleted"]
+        assert read_deletions(update).units == yjs.ask({"count": b64encode(update).decode()})["deleted"]
 
 
 def play(recorded: Recorded, name: str, *given_: Any) -> None:
@@ -133,14 +133,16 @@ def test_deleted_text_counts_in_utf_16(pieces: list[str], keep: int) -> None:
     if gone:
         del recorded.text[len(kept.encode()) :]
     recorded.doc.unobserve(recorded.subscription)
-    assert sum(map(deleted_units, recorded.updates)) == len(gone.encode("utf-16-le")) // 2
+    assert (
+        sum(read_deletions(update).units for update in recorded.updates) == len(gone.encode("utf-16-le")) // 2
+    )
 
 
 def test_what_a_cell_contained_counts_with_it(recorded: Recorded) -> None:
     recorded.list.append(Map({"source": Text("x" * 1000), "outputs": Array([Map({"data": "y"})])}))
     recorded.list.clear()
     # The cell and its two values, 1000 characters, an output and its value.
-    assert deleted_units(recorded.updates[-1]) == 1 + 2 + 1000 + 1 + 1
+    assert read_deletions(recorded.updates[-1]).units == 1 + 2 + 1000 + 1 + 1
 
 
 def test_the_delete_set_of_an_event_can_be_counted_as_an_update(recorded: Recorded) -> None:
@@ -149,7 +151,7 @@ def test_the_delete_set_of_an_event_can_be_counted_as_an_update(recorded: Record
     recorded.text += "some text"
     del recorded.text[2:5]
     recorded.doc.unobserve(subscription)
-    assert [deleted_units(b"\0" + delete_set) for delete_set in seen] == [0, 3]
+    assert [read_deletions(b"\0" + delete_set).units for delete_set in seen] == [0, 3]
 
 
 @given(st.binary(max_size=200))
@@ -182,7 +184,7 @@ def test_of_a_damaged_update_too(
 
 def count_or_refuse(update: bytes) -> None:
     with suppress(ProtocolError):
-        assert deleted_units(update) >= 0
+        assert read_deletions(update).units >= 0
 
 
 def test_an_update_that_ends_too_early_or_too_late() -> None:
@@ -191,9 +193,9 @@ def test_an_update_that_ends_too_early_or_too_late() -> None:
     update = doc.get_update()
     for place in range(len(update)):
         with pytest.raises(ProtocolError):
-            deleted_units(update[:place])
+            read_deletions(update[:place])
     with pytest.raises(ProtocolError, match="follow"):
-        deleted_units(update + b"\0")
+        read_deletions(update + b"\0")
 
 
 def nested(depth: int) -> bytes:
@@ -202,11 +204,46 @@ def nested(depth: int) -> bytes:
 
 
 def test_what_would_end_the_process_is_refused() -> None:
-    assert deleted_units(nested(MAX_DEPTH)) == 0
+    assert read_deletions(nested(MAX_DEPTH)).units == 0
     with pytest.raises(ProtocolError, match="nested"):
-        deleted_units(nested(MAX_DEPTH + 1))
+        read_deletions(nested(MAX_DEPTH + 1))
     with pytest.raises(ProtocolError, match="nested"):
-        deleted_units(nested(1_000_000))
+        read_deletions(nested(1_000_000))
     doc: Doc[Any] = Doc()
     doc.apply_update(nested(MAX_DEPTH))
     assert len(doc.get("a", type=Array)) == 1
+
+
+units = st.dictionaries(st.integers(0, 3), st.frozensets(st.integers(0, 30)), max_size=4)
+
+
+def of_units(units: Mapping[int, Iterable[int]]) -> Deletions:
+    """Deletions of these, each in a range of its own, the last first; as they are read."""
+    encoded = b"".join(
+        bytes([author, len(set(clocks))])
+        + b"".join(bytes([clock, 1]) for clock in sorted(clocks, reverse=True))
+        for author, clocks in units.items()
+    )
+    return read_deletions(b"\0" + bytes([len(units)]) + encoded)
+
+
+@given(units, units)
+def test_what_is_deleted(one: dict[int, frozenset[int]], other: dict[int, frozenset[int]]) -> None:
+    deletions = of_units(one)
+    there = {(author, clock) for author in range(4) for clock in range(31) if (author, clock) in deletions}
+    assert there == {(author, clock) for author, clocks in one.items() for clock in clocks}
+    assert deletions.units == len(there)
+    assert deletions.common_units(of_units(other)) == sum(
+        len(clocks & other.get(author, frozenset())) for author, clocks in one.items()
+    )
+
+
+@given(units, st.dictionaries(st.integers(0, 3), st.integers(0, 30), max_size=4))
+def test_all_but_what_is_deleted(units: dict[int, frozenset[int]], clocks: dict[int, int]) -> None:
+    rest = read_deletions(all_but(of_units(units), clocks))
+    assert {(author, clock) for author in range(4) for clock in range(40) if (author, clock) in rest} == {
+        (author, clock)
+        for author, end in clocks.items()
+        for clock in range(end)
+        if clock not in units.get(author, ())
+    }

@@ -19,6 +19,7 @@ from ydoc_exec.documents import document_types
 from ydoc_exec.documents.ancestry import read_base
 from ydoc_exec.documents.readable import replace_non_finite, require_format
 from ydoc_exec.documents.reunion import Reunion
+from ydoc_exec.documents.union import drop_doubles
 from ydoc_exec.errors import CopyFailed, LoadFailed, ProtocolError, UpdateLogError
 from ydoc_exec.files.decision import Base, Decision, decide, fingerprint
 from ydoc_exec.files.file_mirror import FileContent, FileMirror
@@ -191,6 +192,8 @@ class Loading:
             return None
         with self._room.writing(FromLog()):
             self._document.ydoc.apply_update(state)
+            if isinstance(self._document, YNotebook):
+                drop_doubles(self._document)
         return history
 
     def _is_of_another_file(self, file: FileContent, history: History, document: Any) -> bool:

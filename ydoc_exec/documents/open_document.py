@@ -46,6 +46,7 @@ from ydoc_exec.files.recovery_copies import Reason, RecoveryCopies
 from ydoc_exec.ids import Lineage, RoomId
 from ydoc_exec.notebook.notebook import Notebook
 from ydoc_exec.origin import FromFile, FromLog, FromServer, Origin
+from ydoc_exec.room.deletions import read_deletions
 from ydoc_exec.room.room import Room, Superseded
 from ydoc_exec.room.room_client import RoomClient
 from ydoc_exec.settings import Settings
@@ -99,7 +100,7 @@ class OpenDocument:
             self._doc,
             backlog=settings.client_backlog,
             save=self._save_for,
-            before_update=lambda client, update: self._wipe_guard.look(client, update),
+            before_update=self._before_update,
             hear=self._hear,
         )
         self.document: YBaseDoc = document_types.wrap(room_id, self._doc, self.room.awareness)
@@ -390,6 +391,11 @@ class OpenDocument:
                 ReturningTab(self.room_id, state), "the update log, which could not be read before", ""
             )
         logger.info("%s has again what the update log had of it", self.room_id)
+
+    def _before_update(self, client: RoomClient, update: bytes, live: bool) -> Callable[[], None] | None:
+        deletions = read_deletions(update)
+        self._wipe_guard.look(client, update, deletions)
+        return self._reunion.removing(client, deletions, live)
 
     def _hear(self, update: bytes, came_with: bytes) -> None:
         def apply() -> None:

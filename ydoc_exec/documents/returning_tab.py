@@ -14,11 +14,20 @@ from pycrdt import Doc
 
 from ydoc_exec.documents import document_types
 from ydoc_exec.documents.ancestry import read_base, read_lineage
+from ydoc_exec.documents.seen import seen_sources
 from ydoc_exec.documents.state_vector import clocks
-from ydoc_exec.documents.union import Inserted, cell_items, doubled_cells, inserted_cells
+from ydoc_exec.documents.union import (
+    CELL_UNITS,
+    Inserted,
+    cell_items,
+    doubled_cells,
+    inserted_cells,
+    named_items,
+    sources_of,
+)
 from ydoc_exec.files.reconciliation import Digests
 from ydoc_exec.ids import Lineage, RoomId
-from ydoc_exec.room.deletions import deleted_units
+from ydoc_exec.room.deletions import Deletions, read_deletions
 from ydoc_exec.room.room import guarded
 
 
@@ -29,9 +38,10 @@ class ReturningTab:
     """
 
     def __init__(self, room: RoomId, state: bytes) -> None:
+        self._room = room
         self._doc: Doc[Any] = Doc()
         self._names: dict[str, str] = {}
-        deleted_units(state)  # refuses what would end the process
+        read_deletions(state)  # refuses what would end the process
         with guarded("a client's document cannot be read"):
             self._doc.apply_update(state)
             self.view: YBaseDoc = document_types.wrap(room, self._doc)
@@ -93,6 +103,26 @@ class ReturningTab:
         """The client has changed it. Raises ``ProtocolError``."""
         with guarded("an update could not be applied"):
             self._doc.apply_update(update)
+
+    def seen_by_who_deletes(self, deletions: Deletions) -> dict[str, str]:
+        """Of the cells that are here and these deletions delete: what of their sources they name, if it is not all."""
+        if deletions.units < CELL_UNITS or not isinstance(self.view, YNotebook):
+            return {}
+        gone = {name for name, item in named_items(self.view).items() if item in deletions}
+        if not gone:
+            return {}
+        sources = sources_of(self.view)
+        seen = seen_sources(self._room, self._doc.get_update(), deletions)
+        return {name: seen.get(name, "") for name in gone if seen.get(name, "") != sources[name]}
+
+    def had(self, sources: Mapping[str, str]) -> None:
+        """Say what the sources of these cells, by their ids, were when it was last looked at."""
+        if not sources:
+            return
+        cells = [
+            {**cell, "source": sources.get(cell["id"], cell["source"])} for cell in self.content["cells"]
+        ]
+        self.content = {**self.content, "cells": cells}
 
     def look(self) -> tuple[Any, Any]:
         """What it had when it was last looked at, and what it has now. Raises ``ProtocolError``."""

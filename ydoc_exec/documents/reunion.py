@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any, Protocol
 
@@ -14,9 +14,18 @@ from pycrdt import Doc
 from ydoc_exec.documents import document_types
 from ydoc_exec.documents.ancestry import read_base
 from ydoc_exec.documents.returning_tab import ReturningTab
+from ydoc_exec.documents.seen import seen_sources
 from ydoc_exec.documents.state_vector import clocks
-from ydoc_exec.documents.text_edits import unite_texts
-from ydoc_exec.documents.union import drop_copies, named_items, unite
+from ydoc_exec.documents.text_edits import is_within, unite_texts, units
+from ydoc_exec.documents.union import (
+    CELL_UNITS,
+    doubled_cells,
+    drop_copies,
+    drop_doubles,
+    named_items,
+    sources_of,
+    unite,
+)
 from ydoc_exec.errors import LineageChanged
 from ydoc_exec.files.cell_ids import names_as_in
 from ydoc_exec.files.reconciliation import Digests, Reconciled, digests, reconcile
@@ -24,6 +33,7 @@ from ydoc_exec.files.recovery_copies import Reason
 from ydoc_exec.files.wipe import is_wipe
 from ydoc_exec.ids import Lineage, RoomId, new_lineage
 from ydoc_exec.origin import FromServer
+from ydoc_exec.room.deletions import Deletions, read_deletions
 from ydoc_exec.room.room import Room, Superseded, guarded
 from ydoc_exec.room.room_client import RoomClient
 
@@ -124,12 +134,22 @@ class Reunion:
         return kept
 
     def settle(
-        self, tab: ReturningTab, is_gone: Callable[[str], bool], user: str = "", *, was_ours: bool
+        self,
+        tab: ReturningTab,
+        is_gone: Callable[[str], bool],
+        user: str = "",
+        *,
+        unite: bool = False,
+        removals: bool = True,
     ) -> None:
         """Take what clients still wrote into cells that nobody sees any more: ``is_gone``, by their ids.
 
-        What they wrote into all others has arrived as it is. ``was_ours``: whether the document had been what ``tab``
-        was; then what both sides write into one cell is united.
+        What they wrote into all others has arrived as it is.
+
+        Args:
+            unite: whether what both sides write into one cell is united; else the document's version counts, and the
+                other one is kept.
+            removals: whether cells that they removed are removed.
         """
         before, whole = tab.look()
         after = whole
@@ -141,12 +161,15 @@ class Reunion:
                     drop_copies(self._document, inserted)
             # The fields of the notebook lie in no cell.
             before, after = _only(before, is_gone), {**before, "cells": _only(whole, is_gone)["cells"]}
+            if not removals:
+                left = {cell["id"] for cell in after["cells"]}
+                after["cells"] += [cell for cell in before["cells"] if cell["id"] not in left]
         if before == after:
             return
         own = self._content()
         known = digests(before)
         ours = own
-        if was_ours:
+        if unite:
             ours, after = _with_sources_united(before, own, after)
         live = self._open.live_cells()
         result = reconcile(known, ours, after, live)
@@ -167,14 +190,43 @@ class Reunion:
         if not isinstance(self._document, YNotebook):
             yield
             return
-        state, before = self._room.doc.get_update(), named_items(self._document)
+        replaced, before = _Replaced(self, self._room_id, self._room.doc), named_items(self._document)
         yield
         after = named_items(self._document)
         gone = frozenset(name for name, item in before.items() if after.get(name) != item)
         if gone:
-            self._room.supersede(_Replaced(self, self._room_id, state, gone, self._room.doc))
+            replaced.are_gone(gone)
+            self._room.supersede(replaced)
+
+    def removing(self, client: RoomClient, deletions: Deletions, live: bool) -> Callable[[], None] | None:
+        """A client's update, which deletes this, is about to be applied: what is to be done then, if anything.
+
+        A client that removes a cell, or moves it, which is to remove it and to insert a copy, takes along what others
+        have typed into it. What it had not seen is in no list of what it deletes, and what is typed by those who do not
+        know yet is noted as in ``replacing``. The copy has it then, or the cell stays.
+        """
+        if not isinstance(self._document, YNotebook) or deletions.units < CELL_UNITS:
+            return None
+        gone = frozenset(name for name, item in named_items(self._document).items() if item in deletions)
+        if not gone:
+            return self._drop_doubles
+        replaced = _Replaced(self, self._room_id, self._room.doc)
+        with guarded("an update could not be tried"):
+            seen = seen_sources(self._room_id, replaced.state, deletions)
+
+        def afterwards() -> None:
+            replaced.were_removed(gone, seen, sources_of(self._document), deletions, live)
+            self._room.supersede(replaced, by=client)
+
+        return afterwards
 
     # Private
+
+    def _drop_doubles(self) -> None:
+        """A client may have moved a cell that was made anew meanwhile: then both are there."""
+        if isinstance(self._document, YNotebook) and doubled_cells(self._document):
+            with self._room.writing(FromServer()):
+                drop_doubles(self._document)
 
     def _is_outdated(self, tab: ReturningTab) -> bool:
         """Whether the file was another one after the document that ``tab`` has was built, and is the first one again.
@@ -235,6 +287,8 @@ class Reunion:
 class _TakenIn:
     """A client that was taken in, and may not know it yet."""
 
+    size = 0  # nobody else's, so it is not remembered
+
     def __init__(self, reunion: Reunion, tab: ReturningTab, kept: frozenset[str], user: str) -> None:
         self._reunion = reunion
         self._tab = tab
@@ -248,40 +302,100 @@ class _TakenIn:
         self._tab.note(update)
 
     def settle(self) -> None:
-        self._reunion.settle(self._tab, lambda name: name not in self._kept, self._user, was_ours=False)
+        self._reunion.settle(self._tab, lambda name: name not in self._kept, self._user)
 
 
 class _Replaced:
-    """The document as it was before some of its cells were made anew.
+    """The document as it is now, before some of its cells are made anew or removed."""
 
-    Args:
-        state: all of it, as an update.
-        gone: the cells that were made anew, or removed.
-        doc: the room's document, just after that.
-    """
-
-    def __init__(
-        self, reunion: Reunion, room_id: RoomId, state: bytes, gone: frozenset[str], doc: Doc[Any]
-    ) -> None:
+    def __init__(self, reunion: Reunion, room_id: RoomId, doc: Doc[Any]) -> None:
         self._reunion = reunion
         self._room_id = room_id
-        self._state = state
-        self._gone = gone
-        self._author = doc.client_id
-        self._clock = clocks(doc.get_state()).get(self._author, 0)
+        self._doc = doc
+        self.state: bytes = doc.get_update()
+        """All of it, as an update."""
+        self._clocks = clocks(doc.get_state())
+        self._news: dict[int, int] = {}
+        self._gone: frozenset[str] = frozenset()
+        self._by_client = False
+        self._unite = True
         self._before: ReturningTab | None = None
 
+    @property
+    def size(self) -> int:
+        return len(self.state)
+
+    def are_gone(self, gone: frozenset[str]) -> None:
+        """It was done, to these cells."""
+        self._gone = gone
+        now = clocks(self._doc.get_state())
+        self._news = {author: clock for author, clock in now.items() if clock > self._clocks.get(author, 0)}
+
+    def were_removed(
+        self,
+        gone: frozenset[str],
+        seen: Mapping[str, str],
+        now: Mapping[str, str],
+        deletions: Deletions,
+        live: bool,
+    ) -> None:
+        """A client has done it.
+
+        Args:
+            seen: what of their sources the client had seen.
+            now: the sources of all cells after that.
+            deletions: what its update deleted.
+            live: whether it did nothing else in that update, and the update says of nothing else.
+        """
+        self.are_gone(gone)
+        # Answers repeat all removals, also of what has come back since.
+        self._by_client = True
+        before = {name: source for name, source in sources_of(self._view()).items() if name in gone}
+        had = {name: seen.get(name, "") for name in gone if seen.get(name, "") != before[name]}
+        copies = {name: now[name] for name in gone if name in now and now[name] != before[name]}
+        if not had and not copies:
+            return
+        # What a client has done while it was away is in a copy too, and cannot be told from what others erased.
+        self._unite = live
+        # What the client deletes and was gone already is what it had not seen others erase. A copy has it again.
+        erased = deletions.common_units(read_deletions(self.state))
+        for name, copy in copies.items():
+            more = units(copy) - units(seen.get(name, ""))
+            if live and 0 <= more <= erased and is_within(seen.get(name, ""), copy):
+                had[name] = copy
+        if had:
+            # What it had not seen others erase cannot be told from what it has typed.
+            self._unite = live and (not erased or all(now.get(name) == had[name] for name in had))
+            self._look_closer().had(had)
+            self.settle()
+            self._unite = live
+
     def is_over(self, state: bytes) -> bool:
-        return clocks(state).get(self._author, 0) >= self._clock
+        there = clocks(state)
+        # What only deletes is in no state vector.
+        return bool(self._news) and all(there.get(author, 0) >= clock for author, clock in self._news.items())
 
     def note(self, update: bytes) -> None:
-        if self._before is None:
-            self._before = ReturningTab(self._room_id, self._state)
-        self._before.note(update)
+        before = self._look_closer()
+        # Who was away may move a cell, or remove it, and not have seen all that is in it.
+        before.had(before.seen_by_who_deletes(read_deletions(update)))
+        before.note(update)
 
     def settle(self) -> None:
         if self._before is not None:
-            self._reunion.settle(self._before, self._gone.__contains__, was_ours=True)
+            self._reunion.settle(
+                self._before, self._gone.__contains__, unite=self._unite, removals=not self._by_client
+            )
+
+    def _view(self) -> YBaseDoc:
+        doc: Doc[Any] = Doc()
+        doc.apply_update(self.state)
+        return document_types.wrap(self._room_id, doc)
+
+    def _look_closer(self) -> ReturningTab:
+        if self._before is None:
+            self._before = ReturningTab(self._room_id, self.state)
+        return self._before
 
 
 def _only(notebook: Any, chosen: Callable[[str], bool]) -> Any:

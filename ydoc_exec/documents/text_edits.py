@@ -42,6 +42,17 @@ def edits(have: str, wanted: str) -> list[Edit]:
     return list(_edits(have, wanted, 0))
 
 
+def is_within(part: str, whole: str) -> bool:
+    """Whether ``part`` is what is left of ``whole`` when some of its characters are left out."""
+    rest = iter(whole)
+    return all(char in rest for char in part)
+
+
+def units(text: str) -> int:
+    """The length in UTF-16 code units, as Yjs counts it."""
+    return len(text.encode("utf-16-le")) // 2
+
+
 def unite_texts(base: str, ours: str, theirs: str) -> str:
     """A text with the changes of both sides, as two people have them who write in a shared text at once."""
     if theirs == base or ours == theirs:

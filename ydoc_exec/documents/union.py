@@ -17,6 +17,9 @@ from pycrdt import Array, Assoc, Doc, Map, Text
 SERVERS_MAPS = ("state", "execution", "base", "lineage")
 """Root maps in which only the server has a say, or the last word."""
 
+CELL_UNITS = 3
+"""Who deletes less has deleted no cell: that has at least an id, a type and a source."""
+
 Item = tuple[int, int]
 """The client and the clock of the item that holds a cell."""
 
@@ -34,13 +37,21 @@ def cell_items(document: YBaseDoc) -> Items:
     return frozenset(_items(document.ycells))
 
 
+def sources_of(document: YBaseDoc) -> dict[str, str]:
+    """The sources of the cells, by their ids."""
+    if not isinstance(document, YNotebook):
+        return {}
+    return {str(cell.get("id")): str(cell.get("source", "")) for _, cell in _cells(document)}
+
+
 def inserted_cells(document: YBaseDoc, before: Items) -> Inserted:
     """The cells that were not there before."""
     if not isinstance(document, YNotebook):
         return {}
-    items = zip(_items(document.ycells), document.ycells, strict=True)
     return {
-        item: (str(cell.get("id")), str(cell.get("source"))) for item, cell in items if item not in before
+        item: (str(cell.get("id")), str(cell.get("source")))
+        for item, cell in _cells(document)
+        if item not in before
     }
 
 
@@ -53,6 +64,18 @@ def doubled_cells(document: YBaseDoc) -> Items:
             doubled.add(item)
         found.add(cell)
     return frozenset(doubled)
+
+
+def drop_doubles(document: YNotebook) -> None:
+    """Delete the cells that have the id and the source of one above them. Called inside a transaction.
+
+    They are left when a server was killed between a client's move of a cell and its own.
+    """
+    doubled = doubled_cells(document)
+    items = _items(document.ycells)
+    for index in reversed(range(len(items))):
+        if items[index] in doubled:
+            del document.ycells[index]
 
 
 def drop_copies(document: YNotebook, inserted: Inserted) -> None:
@@ -71,8 +94,7 @@ def drop_copies(document: YNotebook, inserted: Inserted) -> None:
 
 def named_items(document: YNotebook) -> dict[str, Item]:
     """The item that holds each cell, by the cells' ids."""
-    items = _items(document.ycells)
-    return {str(cell.get("id")): item for cell, item in zip(document.ycells, items, strict=True)}
+    return {str(cell.get("id")): item for item, cell in _cells(document)}
 
 
 def unite(
@@ -143,6 +165,12 @@ def hear(document: YBaseDoc, update: bytes) -> None:
 
 
 # Private
+
+
+def _cells(document: YNotebook) -> list[tuple[Item, Map[Any]]]:
+    """The cells with the items that hold them. What is no cell, which any client can write, is left out."""
+    items = zip(_items(document.ycells), document.ycells, strict=True)
+    return [(item, cell) for item, cell in items if isinstance(cell, Map)]
 
 
 def _items(cells: Array[Any]) -> list[Item]:

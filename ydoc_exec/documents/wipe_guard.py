@@ -15,7 +15,7 @@ from ydoc_exec.errors import ProtocolError
 from ydoc_exec.files.recovery_copies import Reason
 from ydoc_exec.files.wipe import is_wipe
 from ydoc_exec.ids import RoomId
-from ydoc_exec.room.deletions import deleted_units
+from ydoc_exec.room.deletions import Deletions
 from ydoc_exec.room.room import guarded
 from ydoc_exec.room.room_client import RoomClient
 
@@ -26,7 +26,7 @@ LEAST_DELETED = 8
 
 
 class WipeGuard:
-    """Reads from every update how much it deletes, and tries those that delete much on a copy of the document.
+    """Tries updates that delete much on a copy of the document.
 
     Args:
         keep: keeps a version and tells people; raises ``CopyFailed``.
@@ -39,12 +39,12 @@ class WipeGuard:
         self._document = document
         self._keep = keep
 
-    def look(self, client: RoomClient, update: bytes) -> None:
-        """Keep what is there if the update wipes most of it.
+    def look(self, client: RoomClient, update: bytes, deletions: Deletions) -> None:
+        """Keep what is there if the update, which deletes this, wipes most of it.
 
         Raises ``CopyFailed`` or ``ProtocolError``; then the update must not be applied.
         """
-        deleted = deleted_units(update)
+        deleted = deletions.units
         if deleted < LEAST_DELETED or deleted < self._units() // 2:
             return
         copy: Doc[Any] = Doc()
@@ -72,7 +72,7 @@ class WipeGuard:
     # Private
 
     def _units(self) -> int:
-        """How much text there is at least, in the units of ``deleted_units``.
+        """How much text there is at least, in the units of ``Deletions``.
 
         A shared text says its length in bytes of UTF-8, of which a unit has three at most.
         """

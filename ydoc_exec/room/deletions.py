@@ -1,4 +1,4 @@
-"""How much an update deletes, read from its bytes. Pure.
+"""What an update deletes, read from its bytes. Pure.
 
 A Yjs update in its first version (``yjs/src/utils/updates.js``, ``encoding.js``, ``DeleteSet.js``), which is what
 the sync messages carry, is a list of structs and, behind it, the delete set:
@@ -11,6 +11,14 @@ The lengths of structs are nowhere said in bytes, so all of them are read to fin
 """
 
 from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from operator import itemgetter
+
+from pycrdt import Encoder
 
 from ydoc_exec.errors import ProtocolError
 
@@ -30,17 +38,70 @@ _XML_HOOK = 5
 _LAST_TYPE = 6
 
 
-def deleted_units(update: bytes) -> int:
-    """The number of units that the update says are deleted. Raises ``ProtocolError`` and nothing else.
+@dataclass(frozen=True, slots=True)
+class Deletions:
+    """What an update says is deleted.
 
     A unit is what has a clock of its own: an item of a list, a value of a map, a UTF-16 code unit of a text; what a
-    deleted cell contained counts with it. The answer to a sync step 1 repeats all deletions that its sender has
-    ever heard of, so this is a limit from above: less may be new.
+    deleted cell contained, as far as its author knew it, is named with it. The answer to a sync step 1 repeats all
+    deletions that its sender has ever heard of, so this is a limit from above: less may be new.
+    """
+
+    ranges: Mapping[int, Sequence[tuple[int, int]]]
+    """For each author the clocks, in ascending order: where each range begins, and where it ends (behind its last)."""
+
+    @property
+    def units(self) -> int:
+        """How many there are."""
+        return sum(end - begin for ranges in self.ranges.values() for begin, end in ranges)
+
+    def __contains__(self, item: object) -> bool:
+        """Whether this unit, a pair of author and clock, is among them."""
+        if not isinstance(item, tuple):
+            return False
+        author, clock = item
+        ranges = self.ranges.get(author, ())
+        place = bisect_right(ranges, clock, key=itemgetter(0))
+        return place > 0 and clock < ranges[place - 1][1]
+
+    def common_units(self, other: Deletions) -> int:
+        """How much is in both."""
+        return sum(_common(ranges, other.ranges.get(author, ())) for author, ranges in self.ranges.items())
+
+
+def all_but(deletions: Deletions, clocks: Mapping[int, int]) -> bytes:
+    """An update that deletes everything else in a document.
+
+    Args:
+        clocks: the document's state vector: how much there is of each author.
+    """
+    authors = []
+    for author, end in clocks.items():
+        places = [0, *(place for each in deletions.ranges.get(author, ()) for place in each), end]
+        pairs = zip(places[::2], places[1::2], strict=True)
+        ranges = [(begin, min(stop, end)) for begin, stop in pairs if begin < min(stop, end)]
+        if ranges:
+            authors.append((author, ranges))
+    encoder = Encoder()
+    encoder.write_var_uint(0)  # nothing is inserted
+    encoder.write_var_uint(len(authors))
+    for author, ranges in authors:
+        encoder.write_var_uint(author)
+        encoder.write_var_uint(len(ranges))
+        for begin, stop in ranges:
+            encoder.write_var_uint(begin)
+            encoder.write_var_uint(stop - begin)
+    return encoder.to_bytes()
+
+
+def read_deletions(update: bytes) -> Deletions:
+    """What the update says is deleted. Raises ``ProtocolError`` and nothing else.
 
     It takes time in proportion to the number of structs, and to the number of values in them. An update that is refused
     should not be applied: what is nested more deeply than ``MAX_DEPTH`` would end the process.
     """
     reader = _Reader(update)
+    deleted: dict[int, list[tuple[int, int]]] = {}
     try:
         for _ in range(reader.uint()):
             structs = reader.uint()
@@ -48,20 +109,41 @@ def deleted_units(update: bytes) -> int:
             reader.uint()  # clock
             for _ in range(structs):
                 _skip_struct(reader)
-        deleted = 0
         for _ in range(reader.uint()):
-            reader.uint()  # client
+            ranges = deleted.setdefault(reader.uint(), [])
             for _ in range(reader.uint()):
-                reader.uint()  # clock
-                deleted += reader.uint()
+                clock = reader.uint()
+                ranges.append((clock, clock + reader.uint()))
     except IndexError:
         raise ProtocolError("an update ends too early") from None
     if reader.place != len(update):
         raise ProtocolError(f"{len(update) - reader.place} bytes follow the end of an update")
-    return deleted
+    return Deletions({author: _merged(ranges) for author, ranges in deleted.items()})
 
 
 # Private
+
+
+def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    merged: list[tuple[int, int]] = []
+    for begin, end in sorted(ranges):
+        if merged and begin <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(merged[-1][1], end)
+        else:
+            merged.append((begin, end))
+    return merged
+
+
+def _common(one: Sequence[tuple[int, int]], other: Sequence[tuple[int, int]]) -> int:
+    common, place = 0, 0
+    for begin, end in one:
+        while place < len(other) and other[place][1] <= begin:
+            place += 1
+        for start, stop in islice(other, place, None):
+            if start >= end:
+                break
+            common += min(end, stop) - max(begin, start)
+    return common
 
 
 class _Reader:

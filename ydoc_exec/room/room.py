@@ -39,11 +39,21 @@ PATIENCE = 4
 
 
 SUPERSEDED_REMEMBERED = 3
-"""So many documents that the room has replaced are kept for clients that were away then."""
+SUPERSEDED_MOST = 20
+SUPERSEDED_BYTES = 32 * 2**20
+"""So many documents that the room has replaced are kept for clients that were away then: these few, and more as long as
+all together are no larger."""
+
+BeforeUpdate = Callable[["RoomClient", bytes, bool], "Callable[[], None] | None"]
 
 
 class Superseded(Protocol):
     """A document to which clients may still write, though what they write to is gone in the room's."""
+
+    @property
+    def size(self) -> int:
+        """The bytes that it takes to remember it."""
+        ...
 
     def is_over(self, state: bytes) -> bool:
         """Whether a client with this state vector has what came instead."""
@@ -73,7 +83,9 @@ class Room:
         save: what a client's wish to save does; it returns when the file has the document's state of the
             moment it was called, and raises when that is impossible. None: there is no file.
         before_update: called with every update of a client before it is applied. It may write, and may raise a
-            ``YdocExecError`` to refuse the update and its sender.
+            ``YdocExecError`` to refuse the update and its sender. What it returns is called when it was applied.
+            The last argument says whether it is what the client has just done, or what it has when it connects or is
+            asked.
         hear: applies what a client has when it connects, and is told the state vector that it came with. It may have
             been away for long.
     """
@@ -85,7 +97,7 @@ class Room:
         *,
         backlog: int,
         save: Callable[[RoomClient, int], None] | None = None,
-        before_update: Callable[[RoomClient, bytes], None] = lambda client, update: None,
+        before_update: BeforeUpdate = lambda client, update, live: None,
         hear: Callable[[bytes, bytes], None] | None = None,
     ) -> None:
         self.name = name
@@ -99,7 +111,7 @@ class Room:
         # It is never ready, so it does not observe the document: see ``room_client.py``.
         self._yroom = YRoom(ready=False, ydoc=doc, log=logger)
         self._talks: dict[RoomClient, _Talk] = {}
-        self._superseded: deque[Superseded] = deque(maxlen=SUPERSEDED_REMEMBERED)
+        self._superseded: deque[Superseded] = deque()
         self._sinks: list[Sink] = []
         self._writer: Origin | None = None
         self._barriers_reached: OrderedDict[str, None] = OrderedDict()
@@ -183,11 +195,11 @@ class Room:
             client.caught_up()
             self._begin_notes(client, message.state)
         elif isinstance(message, sync.SyncUpdate):
-            self._apply(client, message.update, self.doc.apply_update)
+            self._apply(client, message.update, self.doc.apply_update, live=True)
         elif isinstance(message, sync.SyncStep2):
             # First, as the answer tells what the room has deleted too, and the rest of it has come already.
             self._settle(client, self._talks[client].answer())
-            self._apply(client, message.update, self._hear_of(client))
+            self._apply(client, message.update, self._hear_of(client), live=False)
         elif isinstance(message, sync.Awareness):
             if not client.may_write and not self._writers.isdisjoint(one.client_id for one in message.states):
                 # It repeats what it was told (see ``_news``), or speaks for somebody who may do more than itself.
@@ -223,15 +235,22 @@ class Room:
             if not self._barriers_awaited[token]:
                 del self._barriers_awaited[token]
 
-    def supersede(self, superseded: Superseded) -> None:
+    def supersede(self, superseded: Superseded, by: RoomClient | None = None) -> None:
         """Have noted what clients still write to a document that the room has just replaced, until they know.
+
+        One of them may have done it (``by``), and knows.
 
         Those who are here are asked a question: whoever answers it has what was sent before. A few such documents are
         remembered for clients that were away.
         """
         self._superseded.append(superseded)
+        while len(self._superseded) > SUPERSEDED_REMEMBERED and (
+            len(self._superseded) > SUPERSEDED_MOST
+            or sum(each.size for each in self._superseded) > SUPERSEDED_BYTES
+        ):
+            self._superseded.popleft()
         for client, talk in self._talks.items():
-            if talk.told and client.may_write:
+            if talk.told and client.may_write and client is not by:
                 talk.waiting.append(superseded)
                 self._ask(client, talk)
 
@@ -267,7 +286,7 @@ class Room:
                     if superseded is None:
                         client.came_with = get_state(message.update)
                         talk.waiting += self._not_over(client, client.came_with)
-                        self._apply(client, message.update, self._hear_of(client))
+                        self._apply(client, message.update, self._hear_of(client), live=False)
                     else:
                         talk.waiting.append(superseded)
                     client.unread(frames)
@@ -311,14 +330,23 @@ class Room:
         hear = self._hear
         return self.doc.apply_update if hear is None else lambda update: hear(update, client.came_with)
 
-    def _apply(self, client: RoomClient, update: bytes, apply: Callable[[bytes], None]) -> None:
+    def _apply(
+        self, client: RoomClient, update: bytes, apply: Callable[[bytes], None], *, live: bool
+    ) -> None:
         if not client.may_write or update == EMPTY_UPDATE:
             return
-        self._before_update(client, update)
+        afterwards = self._before_update(client, update, live)
         for superseded in self._talks[client].all_notes():
             superseded.note(update)
         with guarded("an update could not be applied"), self.writing(FromClient(client.number)):
             apply(update)
+        if afterwards is not None:
+            try:
+                afterwards()
+            except YdocExecError as error:
+                logger.warning(
+                    "What %s had not seen when it removed a cell is not kept: %s", client.name, error
+                )
 
     def _diff(self, state: bytes) -> bytes:
         with guarded("a state vector could not be read"):
