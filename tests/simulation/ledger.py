@@ -177,7 +177,8 @@ class Ledger:
                 ends["never arrived"] += 1
             elif self._removed_as_before(char):
                 ends["removed by who had not heard that it was there again"] += 1
-            elif self._dissolved_unseen(char):
+            elif char not in self.answerable and self._dissolved_unseen(char):
+                # By a tab that was away, and the server that removed the cell has ended since.
                 ends["typed into a cell while it was removed"] += 1
             else:
                 ends["lost"] += 1
