@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from anyio import create_task_group
 
 from ydoc_exec.errors import UpdateLogError
 from ydoc_exec.ids import Lineage, RoomId
+from ydoc_exec.store import sqlite_update_log
 from ydoc_exec.store.sqlite_update_log import APPLICATION_ID, SCHEMA_VERSION, SqliteUpdateLog
 from ydoc_exec.store.update_log import History, HistoryMissing
 
@@ -478,6 +479,28 @@ async def test_two_processes_make_and_write_one_database(path: Path) -> None:
     assert not list(path.parent.glob("*.unreadable"))
     with reading(path) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+async def test_a_database_that_another_process_makes_while_it_is_looked_at(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.parent.mkdir(parents=True)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")  # with it nobody waits for those who only look
+    asked = sqlite_update_log._pragma
+    others: list[int] = []
+
+    def ask(connection: sqlite3.Connection, name: str) -> int:
+        if name == "user_version" and not others:
+            with appending(path, "other", 1) as process:
+                others.append(int(read_line(process)))
+        return asked(connection, name)
+
+    monkeypatch.setattr(sqlite_update_log, "_pragma", ask)
+    async with SqliteUpdateLog(path) as log:
+        assert await log.read(RoomId("json", "notebook", "other")) is not None
+    assert others
+    assert not list(path.parent.glob("*.unreadable"))
 
 
 @contextmanager

@@ -370,9 +370,14 @@ def _prepare(connection: sqlite3.Connection, busy_timeout: float) -> None:
 
 
 def _check_schema(connection: sqlite3.Connection) -> None:
-    application_id = _pragma(connection, "application_id")
-    version = _pragma(connection, "user_version")
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    connection.execute("BEGIN")  # all of one moment: another process may be making it
+    try:
+        application_id = _pragma(connection, "application_id")
+        version = _pragma(connection, "user_version")
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
     new = (application_id, version, tables) == (0, 0, 0)
     if not new and application_id != APPLICATION_ID:
         raise sqlite3.DatabaseError("it belongs to another program")
