@@ -32,7 +32,7 @@ class Settings:
     connected still hold it). Each commit takes some milliseconds of CPU, of which short runs and every key have the
     most."""
 
-    log_compact_updates: int = 500
+    log_compact_updates: int = 200
     """A document's log is replaced by one snapshot when it has more updates than this, and more than one for each KiB
     of the snapshot."""
 
