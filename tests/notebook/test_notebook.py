@@ -463,20 +463,22 @@ def test_live_state_comes_and_goes(written: Written) -> None:
     notebook, document = written.notebook, written.document
     saved = document.get()
     assert notebook.runs() == {}
-    written(notebook.set_run, A, {"state": "queued", "seq": 1})
+    written(notebook.queue_runs, {A: {"state": "queued", "seq": 1}})
     written(notebook.reset_live)
     written(notebook.set_state, A, "running")
-    written(notebook.set_run, A, {"state": "queued", "seq": 2})
-    written(notebook.set_run, B, {"state": "queued", "seq": 3})
+    written(notebook.queue_runs, {A: {"state": "queued", "seq": 2, "queued_at": "noon"}})
+    written(notebook.queue_runs, {B: {"state": "queued", "seq": 3, "queued_at": "later"}})
     written(notebook.set_run, A, {"state": "running", "seq": 2})
     written(notebook.set_kernel, {"id": "k", "status": "idle"})
     live = document.ydoc.get("execution", type=Map)
     running, queued = {"state": "running", "seq": 2}, {"state": "queued", "seq": 3}
-    assert notebook.runs() == {A: running, B: queued}
-    assert live.to_py() == {"now": {"kernel": {"id": "k", "status": "idle"}, "runs": {A: running, B: queued}}}
+    kernel = {"id": "k", "status": "idle"}
+    runs = {A: running, B: queued | {"queued_at": "later"}}
+    assert notebook.runs() == runs
+    assert live.to_py() == {"now": {"kernel": kernel, "runs": runs, "since": "noon", "total": 2}}
     assert document.get() == saved
     written(notebook.set_run, A, None)
-    assert notebook.runs() == {B: queued}
+    assert notebook.runs() == {B: runs[B]}
     written(notebook.reset_live)
     assert live.to_py() == {"now": {"runs": {}}}
     assert written.ycell()["execution_state"] == "idle"
@@ -491,14 +493,17 @@ def test_what_was_live_leaves_one_trace(written: Written) -> None:
     written(notebook.reset_live)
     sizes = []
     for cells in (1, 1, 100, 1, 1):
-        for state in ("queued", "running", "ok", None):
+        names = [CellId(f"cell {number}") for number in range(cells)]
+        written(notebook.queue_runs, {name: {"state": "queued", "queued_at": "noon"} for name in names})
+        for state in ("running", "ok", None):
             written(notebook.set_kernel, {**kernel, "status": "busy"})
-            for number in range(cells):
-                written(notebook.set_run, CellId(f"cell {number}"), state and {"state": state})
+            for name in names:
+                written(notebook.set_run, name, state and {"state": state})
             written(notebook.set_kernel, kernel)
         sizes.append(len(doc.get_update()))
     assert sizes[4] < sizes[1] + 3 * 30
-    assert doc.get("execution", type=Map).to_py() == {"now": {"kernel": kernel, "runs": {}}}
+    left = {"kernel": kernel, "runs": {}, "since": "noon", "total": 1}
+    assert doc.get("execution", type=Map).to_py() == {"now": left}
 
 
 @pytest.mark.parametrize("spoilt", [None, "nothing", {}, {"runs": "nothing"}])
@@ -510,6 +515,7 @@ def test_live_state_is_there_again_when_a_client_has_spoilt_it(written: Written,
 
     for say in (
         lambda: notebook.set_run(A, {"state": "queued"}),
+        lambda: notebook.queue_runs({A: {"state": "queued"}}),
         lambda: notebook.set_kernel({"id": "k"}),
         notebook.reset_live,
     ):

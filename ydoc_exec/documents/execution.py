@@ -25,6 +25,7 @@ class ExecuteRequest:
     room: RoomId
     cells: Sequence[CellId]
     user: str
+    name: str = ""
     after: str | None = None
     stop_on_error: bool = True
     record_timing: bool = False
@@ -73,6 +74,7 @@ class Execution:
                         cell=cell_id,
                         source=cell.source,
                         user=request.user,
+                        name=request.name,
                         seq=self._book.next_seq(),
                         stop_on_error=request.stop_on_error and "raises-exception" not in cell.tags,
                         record_timing=request.record_timing,

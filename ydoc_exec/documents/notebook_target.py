@@ -83,11 +83,12 @@ class NotebookTarget:
         self._out_of_reach = False
         with place.room.writing(FromServer()):
             place.notebook.restore_displays(self._displays)
-        for run in self._live.values():  # only if the document was closed by a failure
-            place.hold()
+        if self._live:  # only if the document was closed by a failure
             with place.room.writing(FromKernel()):
-                place.notebook.set_state(run.cell, "running")
-                place.notebook.set_run(run.cell, run.entry())
+                for run in self._live.values():
+                    place.hold()
+                    place.notebook.set_state(run.cell, "running")
+                place.notebook.queue_runs({run.cell: run.entry() for run in self._live.values()})
         later, self._later = self._later, []
         for write in later:
             try:
@@ -190,7 +191,7 @@ class NotebookTarget:
             for run in runs:
                 place.notebook.begin(run.cell)
                 self._results.begin(run.cell)
-                place.notebook.set_run(run.cell, run.entry())
+            place.notebook.queue_runs({run.cell: run.entry() for run in runs})
         for run in runs:
             self._note_written(place, run.cell)
             self._owners[run.cell] = run.id

@@ -31,6 +31,7 @@ class ExecuteHandler(YdocExecHandler):
                     room=body.room,
                     cells=body.cells,
                     user=getattr(self.current_user, "username", ""),
+                    name=getattr(self.current_user, "display_name", "") or "",
                     after=body.after,
                     stop_on_error=body.stop_on_error,
                     record_timing=body.record_timing,

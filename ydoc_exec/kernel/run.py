@@ -41,6 +41,8 @@ class Run:
     source: str
     user: str
     seq: int
+    name: str = ""
+    """What to call the user, if that is something else."""
     stop_on_error: bool = True
     record_timing: bool = False
     queued_at: str = field(default_factory=now)
@@ -73,6 +75,8 @@ class Run:
             "queued_at": self.queued_at,
             "started_at": self.started_at,
         }
+        if self.name and self.name != self.user:
+            entry["name"] = self.name
         if self.outcome is not None and self.outcome.reason:
             entry["reason"] = self.outcome.reason
         return entry

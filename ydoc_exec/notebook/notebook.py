@@ -7,7 +7,9 @@ the file is in the root map ``execution`` beside them, which saving does not loo
     execution: Map
       now      Map
         kernel   what ``set_kernel`` was given
-        runs     Map  cell id -> what ``set_run`` was given
+        runs     Map  cell id -> what ``queue_runs`` and ``set_run`` were given
+        total    how many runs were queued since there was none
+        since    when the first of them was
 
 Every value that is replaced in a shared map leaves an item with its author, its predecessor and its place, for as
 long as the map is there. ``now`` is therefore replaced as a whole by the first run when there was none: what
@@ -334,10 +336,25 @@ class Notebook:
             if cell.get("execution_state", "idle") != "idle":
                 cell["execution_state"] = "idle"
 
+    def queue_runs(self, entries: Mapping[CellId, dict[str, Any]]) -> None:
+        """Say that these runs are there, and count them.
+
+        Who comes later can tell from ``total`` and ``since`` how much is done already, and how long all of it takes.
+        """
+        now, total = self._now(), 0
+        if now is None or not self._runs():
+            first = next(iter(entries.values()), {})
+            now = self._renew(None if now is None else now.get("kernel"), since=first.get("queued_at"))
+        elif isinstance(said := now.get("total"), (int, float)):
+            total = int(said)
+        now["total"] = total + len(entries)
+        for cell_id, entry in entries.items():
+            self.set_run(cell_id, entry)
+
     def set_run(self, cell_id: CellId, entry: dict[str, Any] | None) -> None:
         """Say how the cell's run stands; ``None`` when there is none any more."""
         runs = self._runs()
-        if entry is not None and not runs:
+        if entry is not None and runs is None:
             now = self._now()
             self._renew(None if now is None else now.get("kernel"))
             runs = self._runs()
@@ -345,7 +362,7 @@ class Notebook:
             _put(runs, cell_id, entry)
 
     def runs(self) -> dict[CellId, dict[str, Any]]:
-        """What ``set_run`` was last given for each cell that has a run. Numbers may come back as floats."""
+        """What was last said of each cell that has a run. Numbers may come back as floats."""
         runs = self._runs()
         entries = None if runs is None else runs.to_py()
         return {CellId(cell_id): entry for cell_id, entry in (entries or {}).items()}
@@ -375,10 +392,12 @@ class Notebook:
         runs = None if now is None else now.get("runs")
         return runs if isinstance(runs, Map) else None
 
-    def _renew(self, kernel: dict[str, Any] | None) -> None:
+    def _renew(self, kernel: dict[str, Any] | None, since: str | None = None) -> Map[Any]:
         """Begin another ``now``, without runs."""
-        known = {} if kernel is None else {"kernel": shareable(kernel)}
-        self._live["now"] = Map({**known, "runs": Map()})
+        known = {"kernel": kernel, "since": since}
+        said = {key: shareable(value) for key, value in known.items() if value is not None}
+        now = self._live["now"] = Map({**said, "runs": Map()})
+        return now
 
     def _scan(self) -> Iterator[tuple[CellId, int, Map[Any]]]:
         for position in range(len(self._cells)):
