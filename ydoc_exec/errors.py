@@ -9,18 +9,22 @@
     │   ├── KernelNotFound        404
     │   ├── CellNotFound          404
     │   ├── CopyNotFound          404
-    │   └── RunNotFound           404
+    │   ├── RunNotFound           404
+    │   └── BatchNotFound         404
     ├── Conflict                  409   fine in itself, but not now
     │   ├── NotACodeCell          409
     │   ├── BarrierNotReached     409
     │   ├── CopyUnusable          409
     │   ├── LineageChanged        409
     │   ├── OpenAsOtherType       409
-    │   └── OpenElsewhere         409
+    │   ├── OpenElsewhere         409
+    │   ├── RunEnded              409
+    │   └── RunStarted            409
     ├── LoadFailed                500   the file is there and cannot become a document
     ├── SaveFailed                500   the document could not be written to its file
     ├── CopyFailed                500   a recovery copy could not be written or read
     ├── ServerStopping            503
+    ├── TooManyWait               503   no request more can wait for runs
     ├── KernelUnavailable         503   the kernel is there and does not answer
     └── UpdateLogError            500   the update log could not be read or written
 
@@ -153,6 +157,17 @@ class RunNotFound(NotFound):
         return f"There is no run {self.run_id!r}, or it ended too long ago. Look at the cell itself."
 
 
+class BatchNotFound(NotFound):
+    """No runs were asked for together under that id, or they ended too long ago to be remembered."""
+
+    def __init__(self, batch_id: str) -> None:
+        super().__init__(batch_id)
+        self.batch_id = batch_id
+
+    def __str__(self) -> str:
+        return f"There is no batch {self.batch_id!r}, or it ended too long ago. Look at the cells themselves."
+
+
 class Conflict(YdocExecError):
     """The request is fine in itself, but not in the present state."""
 
@@ -262,6 +277,31 @@ class OpenElsewhere(Conflict):
         return f"This document is open on {self.owner}. Close it there, or stop that server, and open it again here."
 
 
+class RunEnded(Conflict):
+    """There is nothing left to cancel."""
+
+    def __init__(self, run_id: str, state: str) -> None:
+        super().__init__(run_id, state)
+        self.run_id = run_id
+        self.state = state
+
+    def __str__(self) -> str:
+        return f"Run {self.run_id!r} has ended already ({self.state}). There is nothing left to cancel."
+
+
+class RunStarted(Conflict):
+    """A run that the kernel has cannot be taken out of the queue."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(run_id)
+        self.run_id = run_id
+
+    def __str__(self) -> str:
+        return (
+            f"Run {self.run_id!r} has been started and cannot be cancelled. Interrupt the kernel to end it."
+        )
+
+
 class ServerStopping(YdocExecError):
     """Nothing is opened any more."""
 
@@ -270,6 +310,19 @@ class ServerStopping(YdocExecError):
 
     def __str__(self) -> str:
         return "The server is being stopped. Try again when it has been started."
+
+
+class TooManyWait(YdocExecError):
+    """More requests wait for runs than the server keeps open."""
+
+    status = 503
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+    def __str__(self) -> str:
+        return f"{self.number} requests wait for runs already. Ask without waiting, or later."
 
 
 class LoadFailed(YdocExecError):

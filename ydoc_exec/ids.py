@@ -14,6 +14,9 @@ CellId = NewType("CellId", str)
 RunId = NewType("RunId", str)
 """One request to execute one cell."""
 
+BatchId = NewType("BatchId", str)
+"""The runs of one gesture, which enter the queue together."""
+
 KernelId = NewType("KernelId", str)
 """A kernel, as in ``/api/kernels/{kernel_id}``."""
 
@@ -28,6 +31,11 @@ GLOBAL_AWARENESS = "JupyterLab:globalAwareness"
 def new_run_id() -> RunId:
     """A run id that was never given before and says nothing about anybody."""
     return RunId(uuid4().hex)
+
+
+def new_batch_id() -> BatchId:
+    """A batch id that was never given before."""
+    return BatchId(uuid4().hex)
 
 
 def new_lineage() -> Lineage:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ydoc_exec.documents.open_documents import OpenDocuments
 from ydoc_exec.errors import BadRoomId, CellNotFound, NotACodeCell
-from ydoc_exec.ids import CellId, KernelId, RoomId, new_run_id
+from ydoc_exec.ids import CellId, KernelId, RoomId, new_batch_id, new_run_id
 from ydoc_exec.kernel.kernel_runners import KernelRunners
 from ydoc_exec.kernel.run import Run
 from ydoc_exec.kernel.run_book import RunBook
@@ -59,6 +59,7 @@ class Execution:
             runner = await self._runners.get(request.kernel)
             # From here on nothing waits: the text that is read now is the text that runs.
             runs: list[Run] = []
+            batch = new_batch_id()
             for cell_id in request.cells:
                 try:
                     cell = notebook.cell(cell_id)
@@ -78,6 +79,8 @@ class Execution:
                         seq=self._book.next_seq(),
                         stop_on_error=request.stop_on_error and "raises-exception" not in cell.tags,
                         record_timing=request.record_timing,
+                        batch=batch,
+                        path=document.document.path,
                     )
                 )
             runner.submit(runs, target)

@@ -204,7 +204,7 @@ class KernelRunner:
         target.queued(runs)
         for run in runs:
             self._executions[run.id] = Execution(run, target, OutputLimit(self._settings.output_limit))
-            self._book.add(run)
+        self._book.queued(runs)
         with self._together(target):
             with self._guarded():
                 target.kernel(self._kernel_entry())
@@ -300,6 +300,7 @@ class KernelRunner:
         self._by_parent[parent] = execution
         execution.reducer = self._reducer()
         run.started_at = now()
+        self._book.started(run)
         with self._guarded():
             execution.target.started(run)
 
@@ -312,7 +313,7 @@ class KernelRunner:
             if effect.outcome.state is RunState.LOST and execution.run.started_at is not None:
                 execution.run.note_time("execution_failed", None)
             self._dirty.pop(effect.run, None)
-            self._book.end(execution.run)
+            self._book.ended(execution.run)
             ended.append(execution)
         for target, group in groupby(ended, key=lambda execution: execution.target):
             with self._guarded():

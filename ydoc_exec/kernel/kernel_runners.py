@@ -10,7 +10,7 @@ from anyio import Lock
 from anyio.abc import TaskGroup, TaskStatus
 
 from ydoc_exec.errors import KernelNotFound, KernelUnavailable
-from ydoc_exec.ids import KernelId
+from ydoc_exec.ids import KernelId, RunId
 from ydoc_exec.kernel.kernel_activity import KernelActivity
 from ydoc_exec.kernel.kernel_link import KernelManager
 from ydoc_exec.kernel.kernel_runner import KernelRunner
@@ -47,6 +47,10 @@ class KernelRunners:
         self._starting = Lock()
         self._closed = False
 
+    def __contains__(self, kernel_id: object) -> bool:
+        """Whether there is such a kernel."""
+        return kernel_id in self._managers
+
     async def get(self, kernel_id: KernelId) -> KernelRunner:
         """The kernel's runner, started if there is none.
 
@@ -76,6 +80,12 @@ class KernelRunners:
                 self._runners[kernel_id] = runner
                 await self._tasks.start(self._serve, runner)
             return runner
+
+    def cancel(self, kernel_id: KernelId, runs: frozenset[RunId]) -> None:
+        """Take queued runs of a kernel out of its queue. Those that have started, or ended, stay as they are."""
+        runner = self._runners.get(kernel_id)
+        if runner is not None:
+            runner.cancel(runs)
 
     def replaced(self, kernel_id: KernelId) -> None:
         """The kernel was shut down or restarted, or somebody tried.

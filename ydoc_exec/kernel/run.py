@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from hashlib import sha256
 
 from jupyter_client.jsonutil import parse_date
 
 from ydoc_exec.execution.run_state import Outcome, RunState
-from ydoc_exec.ids import CellId, KernelId, RoomId, RunId
+from ydoc_exec.ids import BatchId, CellId, KernelId, RoomId, RunId, new_batch_id
 
 
 def now() -> str:
@@ -45,6 +46,11 @@ class Run:
     """What to call the user, if that is something else."""
     stop_on_error: bool = True
     record_timing: bool = False
+    batch: BatchId = field(default_factory=new_batch_id)
+    path: str | None = None
+    """Where the document was when the run was submitted; None if it had no file."""
+    form: str = "ydoc_exec"
+    """Whose body it was asked for with, which says what answers are expected."""
     queued_at: str = field(default_factory=now)
     started_at: str | None = None
     ended_at: str | None = None
@@ -82,14 +88,20 @@ class Run:
         return entry
 
     def record(self) -> dict[str, object]:
-        """The run as it is answered to who asks for it by its id."""
+        """The run as it is answered to who asks for it by its id, and kept when the server ends."""
         outcome = self.outcome or Outcome(self.state)
         return {
             "run_id": self.id,
+            "batch_id": self.batch,
             "kernel_id": self.kernel,
             "document_id": str(self.room),
+            "path": self.path,
             "cell_id": self.cell,
+            "source": self.source,
+            "source_hash": sha256(self.source.encode()).hexdigest(),
             "user": self.user,
+            "form": self.form,
+            "seq": self.seq,
             "state": self.state.value,
             "reason": outcome.reason,
             "execution_count": outcome.execution_count,
