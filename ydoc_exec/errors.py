@@ -26,6 +26,7 @@
     ├── ServerStopping            503
     ├── TooManyWait               503   no request more can wait for runs
     ├── KernelUnavailable         503   the kernel is there and does not answer
+    │   └── KernelReplaced        503
     └── UpdateLogError            500   the update log could not be read or written
 
 An error carries its data as attributes and makes its sentence from them; the sentence ends with what the
@@ -380,6 +381,16 @@ class KernelUnavailable(YdocExecError):
 
     def __str__(self) -> str:
         return f"Kernel {self.kernel_id!r} cannot be reached: {self.why}. Restart it and run again."
+
+
+class KernelReplaced(KernelUnavailable):
+    """Somebody has shut down or restarted the kernel, and knows it."""
+
+    def __init__(self, kernel_id: str) -> None:
+        super().__init__(kernel_id, "it was shut down or restarted")
+
+    def __str__(self) -> str:
+        return f"Kernel {self.kernel_id!r} was shut down or restarted. Run again."
 
 
 class UpdateLogError(YdocExecError):

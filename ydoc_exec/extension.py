@@ -21,6 +21,7 @@ from ydoc_exec.handlers.kernel_connection import ready_while_busy
 from ydoc_exec.handlers.recovery_handler import RecoveryHandler
 from ydoc_exec.handlers.room_handler import RoomHandler
 from ydoc_exec.handlers.save_handler import SaveHandler
+from ydoc_exec.handlers.server_gateway import ServerGateway
 from ydoc_exec.handlers.session_handler import SessionHandler
 from ydoc_exec.ids import KernelId
 from ydoc_exec.settings import Settings
@@ -233,6 +234,7 @@ class YdocExec(ExtensionApp):
                 ),
                 lambda: self._server.connection_url,
                 self._emit,
+                gateway=ServerGateway() if self._server.gateway_config.gateway_enabled else None,
             ) as collaboration:
                 started.set_result(collaboration)
                 await self._stopping.wait()

@@ -29,7 +29,7 @@ class PatientKernels(AsyncMappingKernelManager):
     """A restart answers with a future that fails after a minute if the kernel has said nothing until then. In a test it
     has ended long before, and what nobody retrieves would fail the test that happens to run in that moment."""
 
-    async def restart_kernel(self, kernel_id: str, now: bool = False) -> Any:
+    async def restart_kernel(self, kernel_id: str, now: bool = False) -> Any:  # type: ignore[override]
         heard = await self._async_restart_kernel(kernel_id, now=now)  # type: ignore[no-untyped-call]
         heard.add_done_callback(lambda heard: heard.cancelled() or heard.exception())
         return heard

@@ -20,7 +20,8 @@ from tests.server import eventually
 from ydoc_exec.errors import KernelUnavailable
 from ydoc_exec.execution.run_state import RunState
 from ydoc_exec.ids import KernelId
-from ydoc_exec.kernel.kernel_link import Channel, KernelLink, Message, open_context
+from ydoc_exec.kernel.kernel import Channel, Message
+from ydoc_exec.kernel.kernel_link import KernelLink, open_context
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 

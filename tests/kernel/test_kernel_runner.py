@@ -13,7 +13,7 @@ from tests.kernel.recorder import Recorder
 from ydoc_exec.execution.events import IdleOverdue
 from ydoc_exec.execution.run_state import RunState
 from ydoc_exec.ids import KernelId
-from ydoc_exec.kernel.kernel_link import Channel, Message
+from ydoc_exec.kernel.kernel import Channel, Message
 from ydoc_exec.kernel.run import Run
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]

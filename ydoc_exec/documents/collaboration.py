@@ -24,6 +24,7 @@ from ydoc_exec.errors import UpdateLogError
 from ydoc_exec.files.contents import ContentsManager
 from ydoc_exec.files.recovery_copies import RecoveryCopies
 from ydoc_exec.ids import GLOBAL_AWARENESS, RoomId
+from ydoc_exec.kernel.gateway import Gateway
 from ydoc_exec.kernel.kernel_link import open_context
 from ydoc_exec.kernel.kernel_runners import KernelManagers, KernelRunners
 from ydoc_exec.kernel.run_book import RunBook
@@ -69,6 +70,7 @@ class Collaboration:
         url: Callable[[], str] = lambda: "",
         emit: Callable[[NoticeEvent], None] = lambda event: None,
         log: UpdateLog | None = None,
+        gateway: Gateway | None = None,
     ) -> AsyncIterator[Collaboration]:
         """Start everything; at the end of the block end the runs, save the documents and close the log.
 
@@ -76,7 +78,7 @@ class Collaboration:
         ``take_over`` lets the contents manager know of the open files, from before the first is opened until after
         the last is saved. ``url`` is where this server is, for those on other servers. ``emit`` is told of all
         that people are told; it must return at once and not raise. ``log`` is an update log to use instead of the
-        one that the settings name.
+        one that the settings name. ``gateway`` is where kernels are that do not run on this machine.
         """
         book = RunBook(settings.runs_remembered)
         context = open_context()
@@ -122,7 +124,7 @@ class Collaboration:
                 taken_over.enter_context(take_over(files))
                 targets = NotebookTargets(tasks, documents.open)
                 await tasks.start(writer.run)
-                runners = KernelRunners(tasks, kernels, context, book, settings)
+                runners = KernelRunners(tasks, kernels, context, book, settings, gateway)
                 presence = PresenceRoom(GLOBAL_AWARENESS, settings)
                 await tasks.start(presence.run, tasks)
                 try:

@@ -26,7 +26,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from time import perf_counter
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import zmq
 import zmq.asyncio
@@ -35,6 +35,7 @@ from jupyter_client.session import DELIM
 
 from ydoc_exec.errors import KernelUnavailable
 from ydoc_exec.ids import KernelId
+from ydoc_exec.kernel.kernel import Channel, Deliver, Skip
 from ydoc_exec.kernel.large_text import CONTENT, LARGE, LargeText, Parts
 from ydoc_exec.kernel.message_reader import MessageReader
 
@@ -56,9 +57,6 @@ LARGE_PAUSE = 1.0
 
 LONGEST_READ = 0.01
 """Seconds after which reading what a kernel has said lets others have their turn."""
-
-Message = Mapping[str, Any]
-Channel = Literal["iopub", "shell"]
 
 
 class KernelClient(Protocol):
@@ -114,10 +112,10 @@ class KernelLink:
         kernel_id: KernelId,
         manager: KernelManager,
         context: zmq.asyncio.Context,
-        deliver: Callable[[Channel, Message], None],
+        deliver: Deliver,
         *,
         timeout: float,
-        skip: Callable[[str, int], bool] = lambda parent, size: False,
+        skip: Skip = lambda parent, size: False,
     ) -> AsyncIterator[KernelLink]:
         """Connect, wait until the kernel is heard, and hand every message to ``deliver`` until the end.
 

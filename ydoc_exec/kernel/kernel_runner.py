@@ -19,12 +19,11 @@ from uuid import uuid4
 
 import anyio
 import zmq
-import zmq.asyncio
 from anyio import CancelScope, Event, create_task_group, current_time, move_on_after, sleep
 from anyio.abc import TaskGroup, TaskStatus
 from typing_extensions import TypeVarTuple, Unpack
 
-from ydoc_exec.errors import KernelUnavailable
+from ydoc_exec.errors import KernelReplaced, KernelUnavailable
 from ydoc_exec.execution.effects import AwaitIdle, Connect, Effect, Execute, Finish
 from ydoc_exec.execution.events import (
     Cancelled,
@@ -40,8 +39,8 @@ from ydoc_exec.execution.events import Event as QueueEvent
 from ydoc_exec.execution.run_queue import RunQueue
 from ydoc_exec.execution.run_state import RunState
 from ydoc_exec.ids import KernelId, RunId
+from ydoc_exec.kernel.kernel import Channel, Kernel, Link, Message
 from ydoc_exec.kernel.kernel_activity import KernelActivity
-from ydoc_exec.kernel.kernel_link import Channel, KernelLink, KernelManager, Message
 from ydoc_exec.kernel.large_stream import LargeStream
 from ydoc_exec.kernel.run import Run, now
 from ydoc_exec.kernel.run_book import RunBook
@@ -141,15 +140,13 @@ class KernelRunner:
     def __init__(
         self,
         kernel_id: KernelId,
-        manager: KernelManager,
-        context: zmq.asyncio.Context,
+        kernel: Kernel,
         book: RunBook,
         settings: Settings,
         activity: KernelActivity,
     ) -> None:
         self.kernel_id = kernel_id
-        self._manager = manager
-        self._context = context
+        self._kernel = kernel
         self._book = book
         self._settings = settings
         self._activity = activity
@@ -162,7 +159,7 @@ class KernelRunner:
         self._wake = Event()
         self._closed = Event()
         self._tasks: TaskGroup | None = None
-        self._link: KernelLink | None = None
+        self._link: Link | None = None
         self._link_scope: CancelScope | None = None
         self._process: object | None = None
         self._process_name = ""
@@ -179,7 +176,11 @@ class KernelRunner:
     @property
     def outdated(self) -> bool:
         """Whether the kernel has become another process since this runner connected to it."""
-        return self._process is not None and self._process is not self._manager.ready
+        return self._process is not None and self._process is not self._kernel.ready
+
+    def restarted(self) -> None:
+        """The server has said that somebody had the kernel restarted, or tried."""
+        self._kernel.restarted()
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Serve until ``close``. Runs that are then under way end as lost."""
@@ -192,8 +193,8 @@ class KernelRunner:
                 tasks.cancel_scope.cancel()
         finally:
             if self._watched:
-                self._manager.remove_restart_callback(self._on_restart, "restart")
-                self._manager.remove_restart_callback(self._on_dead, "dead")
+                self._kernel.remove_restart_callback(self._on_restart, "restart")
+                self._kernel.remove_restart_callback(self._on_dead, "dead")
 
     def submit(self, runs: Sequence[Run], target: RunTarget) -> None:
         """Take the runs of one gesture; they stay together and in order.
@@ -432,7 +433,7 @@ class KernelRunner:
     def _kernel_entry(self) -> dict[str, object]:
         return {
             "id": self.kernel_id,
-            "name": self._manager.kernel_name,
+            "name": self._kernel.kernel_name,
             "status": self._status,
             "since": self._status_since,
         }
@@ -485,17 +486,12 @@ class KernelRunner:
             self._link_scope = scope
             try:
                 await self._process_started()
-                async with KernelLink.connect(
-                    self.kernel_id,
-                    self._manager,
-                    self._context,
-                    self._deliver,
-                    timeout=self._settings.kernel_timeout,
-                    skip=self._skip,
+                async with self._kernel.connect(
+                    self._deliver, timeout=self._settings.kernel_timeout, skip=self._skip
                 ) as link:
                     with self._activity.instead_of_server():
                         self._link = link
-                        self._set_status(getattr(self._manager, "execution_state", None) or "idle")
+                        self._set_status(self._kernel.execution_state or "idle")
                         self._post(KernelReady())
                         await anyio.sleep_forever()
             except Exception as error:
@@ -503,18 +499,18 @@ class KernelRunner:
                     return  # dropped already: what it had was ended then
                 if not isinstance(error, KernelUnavailable):
                     logger.exception("The link to kernel %s broke", self.kernel_id)
-                self.lose(str(error), said=True)
+                self.lose(str(error), said=not isinstance(error, KernelReplaced))
 
     async def _process_started(self) -> None:
         """Wait until the kernel has a process, and take note which."""
         process: Any = None
         with move_on_after(self._settings.kernel_timeout):
-            while process is not self._manager.ready:
-                process = self._manager.ready
+            while process is not self._kernel.ready:
+                process = self._kernel.ready
                 # Only waited for, so neither its failure nor our being cancelled gets from one to the other.
                 if not process.done():
                     await asyncio.wait([asyncio.wrap_future(process)])
-        if process is not self._manager.ready or not process.done():
+        if process is not self._kernel.ready or not process.done():
             raise KernelUnavailable(
                 self.kernel_id, f"it did not start in {self._settings.kernel_timeout:g} seconds"
             )
@@ -524,8 +520,8 @@ class KernelRunner:
         self._process_name = uuid4().hex
         if not self._watched:  # only now: a kernel that has never started has no restarter
             self._watched = True
-            self._manager.add_restart_callback(self._on_restart, "restart")
-            self._manager.add_restart_callback(self._on_dead, "dead")
+            self._kernel.add_restart_callback(self._on_restart, "restart")
+            self._kernel.add_restart_callback(self._on_dead, "dead")
 
     def _drop_link(self) -> None:
         self._link = None

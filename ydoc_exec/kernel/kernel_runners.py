@@ -11,9 +11,13 @@ from anyio.abc import TaskGroup, TaskStatus
 
 from ydoc_exec.errors import KernelNotFound, KernelUnavailable
 from ydoc_exec.ids import KernelId, RunId
+from ydoc_exec.kernel.gateway import Gateway
+from ydoc_exec.kernel.gateway_kernel import GatewayKernel
+from ydoc_exec.kernel.kernel import Kernel
 from ydoc_exec.kernel.kernel_activity import KernelActivity
 from ydoc_exec.kernel.kernel_link import KernelManager
 from ydoc_exec.kernel.kernel_runner import KernelRunner
+from ydoc_exec.kernel.local_kernel import LocalKernel
 from ydoc_exec.kernel.run_book import RunBook
 from ydoc_exec.settings import Settings
 
@@ -37,12 +41,14 @@ class KernelRunners:
         context: zmq.asyncio.Context,
         book: RunBook,
         settings: Settings,
+        gateway: Gateway | None = None,
     ) -> None:
         self._tasks = tasks
         self._managers = managers
         self._context = context
         self._book = book
         self._settings = settings
+        self._gateway = gateway
         self._runners: dict[KernelId, KernelRunner] = {}
         self._starting = Lock()
         self._closed = False
@@ -71,8 +77,7 @@ class KernelRunners:
                 manager = self._managers.get_kernel(kernel_id)
                 runner = KernelRunner(
                     kernel_id,
-                    manager,
-                    self._context,
+                    self._kernel(kernel_id, manager),
                     self._book,
                     self._settings,
                     KernelActivity(manager, self._managers),
@@ -94,6 +99,8 @@ class KernelRunners:
         runner that does not belong to an earlier process is left alone.
         """
         runner = self._runners.get(kernel_id)
+        if runner is not None:
+            runner.restarted()
         if runner is not None and (kernel_id not in self._managers or runner.outdated):
             runner.close(REPLACED)
 
@@ -104,6 +111,11 @@ class KernelRunners:
             runner.close(reason)
 
     # Private
+
+    def _kernel(self, kernel_id: KernelId, manager: KernelManager) -> Kernel:
+        if self._gateway is not None and self._gateway.has(manager):
+            return GatewayKernel(kernel_id, manager, self._gateway)
+        return LocalKernel(kernel_id, manager, self._context)
 
     async def _serve(
         self, runner: KernelRunner, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED

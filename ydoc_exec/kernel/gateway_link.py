@@ -1,0 +1,276 @@
+"""This server's own client of one kernel behind a gateway: a websocket, as a browser has one.
+
+``jupyter_server``'s ``GatewayKernelClient`` is not used, because it connects without the gateway's credentials, holds
+up the event loop while it does, asks for messages without a pause, and never connects again.
+
+What is not the same as with a local kernel:
+
+- The connection may drop, and the kernel goes on. The gateway keeps what it says for the same session id as long as
+  nobody else is connected (``start_buffering`` of Jupyter Server, which the gateways are made of), so a connection that
+  comes back has missed nothing. If somebody else was connected, output may be missing, and the cell says so; if the
+  run's end is missing too, the answer to a question that was put behind it comes without it, and the run is lost.
+- The kernel's process is the gateway's. Of a death and an automatic restart it tells on iopub; of a restart that
+  somebody asked for only the kernel's own farewell tells (``shutdown_reply``); and a kernel that was culled is only
+  missed. So the gateway is asked about the kernel from time to time.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from time import monotonic
+from typing import Any, Literal
+from uuid import uuid4
+
+from anyio import Event, create_task_group, current_time, fail_after, move_on_after, sleep
+
+from ydoc_exec.errors import KernelReplaced, KernelUnavailable
+from ydoc_exec.ids import KernelId
+from ydoc_exec.kernel.gateway import Gateway, GatewayChannels
+from ydoc_exec.kernel.kernel import Deliver, Message
+from ydoc_exec.kernel.run import now
+
+logger = logging.getLogger(__name__)
+
+FIRST_RETRY = 0.1
+LAST_RETRY = 2.0
+"""Seconds between two attempts to connect, at first and at most."""
+
+WATCH_INTERVAL = 5.0
+"""Seconds between two questions to the gateway about the kernel."""
+
+QUIET = 3
+"""So many times in a row the gateway must say that a kernel is idle which has a run of ours and says nothing."""
+
+MISSING = "[The connection to the kernel was interrupted. Output of that time may be missing here.]\n"
+
+End = Literal["restart", "dead", "replaced"]
+"""It died and is started again, it died and is given up, or somebody wanted it to end."""
+
+
+class GatewayLink:
+    """An open link. It exists only inside ``connect``. Implements ``Link``."""
+
+    def __init__(
+        self,
+        kernel_id: KernelId,
+        manager: Any,
+        gateway: Gateway,
+        deliver: Deliver,
+        ended: Callable[[End], None],
+        timeout: float,
+    ) -> None:
+        self._kernel_id = kernel_id
+        self._manager = manager
+        self._gateway = gateway
+        self._deliver = deliver
+        self._ended = ended
+        self._timeout = timeout
+        self._session = uuid4().hex
+        self._channels: GatewayChannels | None = None
+        self._unsent: list[Message] = []
+        self._running: set[str] = set()  # sent, and not replied to
+        self._doubtful: set[str] = set()  # those of an earlier connection
+        self._question = ""
+        self._heard = Event()
+        self._heard_at = 0.0
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(
+        cls,
+        kernel_id: KernelId,
+        manager: Any,
+        gateway: Gateway,
+        deliver: Deliver,
+        ended: Callable[[End], None],
+        *,
+        timeout: float,
+    ) -> AsyncIterator[GatewayLink]:
+        """Connect, wait until the kernel is heard, and hand every message to ``deliver`` until the end.
+
+        ``ended`` is told how the kernel's process ended, when that is heard. Raises ``KernelUnavailable``
+        when nothing was heard within ``timeout`` seconds; out of the block when the kernel is gone, when the gateway
+        could not be reached for ``timeout`` seconds, or when the end of a run was missed; and ``KernelReplaced`` when
+        somebody has shut down or restarted it.
+        """
+        link = cls(kernel_id, manager, gateway, deliver, ended, timeout)
+        ends: list[KernelUnavailable] = []
+        async with create_task_group() as tasks:
+
+            async def until_lost(task: Callable[[], Any]) -> None:
+                try:
+                    await task()
+                except KernelUnavailable as error:
+                    ends.append(error)
+                    tasks.cancel_scope.cancel()
+
+            tasks.start_soon(until_lost, link._keep_connected)
+            tasks.start_soon(until_lost, link._watch)
+            with move_on_after(timeout):
+                await link._heard.wait()
+            if link._heard.is_set():
+                yield link
+            tasks.cancel_scope.cancel()
+        if ends:
+            raise ends[0]
+        if not link._heard.is_set():
+            raise KernelUnavailable(kernel_id, f"it said nothing for {timeout:g} seconds")
+
+    def execute(self, code: str, *, stop_on_error: bool) -> str:
+        content = {
+            "code": code,
+            "silent": False,
+            "store_history": True,
+            "user_expressions": {},
+            "allow_stdin": False,
+            "stop_on_error": stop_on_error,
+        }
+        message = self._message("execute_request", content)
+        message_id: str = message["msg_id"]
+        self._running.add(message_id)
+        try:
+            self._send("shell", message)
+        except ConnectionError:
+            self._unsent.append(message)  # the connection comes back, or the link ends
+        return message_id
+
+    # Private
+
+    async def _keep_connected(self) -> None:
+        lost_at, pause, shared = current_time(), FIRST_RETRY, False
+        while True:
+            try:
+                async with self._gateway.open(self._kernel_id, self._session) as channels:
+                    self._greet(channels, shared)
+                    try:
+                        while True:
+                            channel, message = await channels.receive()
+                            lost_at, pause = current_time(), FIRST_RETRY
+                            self._take(channel, message)
+                    finally:
+                        self._channels = None
+            except ConnectionError as error:
+                logger.info("The connection to kernel %s behind the gateway: %s", self._kernel_id, error)
+                why = str(error)
+            if current_time() > lost_at + self._timeout:
+                raise KernelUnavailable(self._kernel_id, f"the gateway cannot be reached: {why}")
+            await sleep(pause)
+            pause = min(2 * pause, LAST_RETRY)
+            shared = await self._is_shared() or shared
+
+    async def _is_shared(self) -> bool:
+        """Whether somebody else is connected to the kernel, so that the gateway keeps nothing for us."""
+        try:
+            model = await self._model()
+        except ConnectionError:
+            return False
+        return bool(model.get("connections"))
+
+    async def _watch(self) -> None:
+        quiet = 0
+        while True:
+            await sleep(WATCH_INTERVAL)
+            asked = monotonic()
+            try:
+                model = await self._model()
+            except ConnectionError:
+                continue  # the connection will notice, and has its own patience
+            silent = self._running and self._heard_at < asked - WATCH_INTERVAL
+            quiet = quiet + 1 if silent and model.get("execution_state") == "idle" else 0
+            if quiet == QUIET:
+                raise KernelUnavailable(
+                    self._kernel_id, "it is idle, and how the cell ended was not heard. Run it again"
+                )
+
+    async def _model(self) -> Any:
+        """The kernel as the gateway describes it. Raises ``ConnectionError``, or ``KernelUnavailable`` if it is gone."""
+        try:
+            with fail_after(self._timeout):
+                model = await self._gateway.model(self._manager)
+        except TimeoutError:
+            raise ConnectionError("it does not answer") from None
+        if model is None:
+            raise KernelUnavailable(self._kernel_id, "the gateway does not have it any more")
+        return model
+
+    def _greet(self, channels: GatewayChannels, shared: bool) -> None:
+        """The connection is there, for the first time or again."""
+        self._channels = channels
+        self._doubtful = set(self._running)
+        question = self._message("kernel_info_request", {})
+        self._question = question["msg_id"]
+        unsent, self._unsent = self._unsent, []
+        self._doubtful -= {message["msg_id"] for message in unsent}
+        self._send("shell", question)
+        # A busy kernel answers here, so that a link is up while a cell of somebody else runs.
+        self._send("control", self._message("kernel_info_request", {}))
+        for index, message in enumerate(unsent):
+            try:
+                self._send("shell", message)
+            except ConnectionError:
+                self._unsent = unsent[index:]
+                raise
+        if shared:
+            for parent in self._doubtful:
+                self._hand_on("iopub", self._missing(parent))
+
+    def _send(self, channel: str, message: Message) -> None:
+        if self._channels is None:
+            raise ConnectionError("it is interrupted")
+        self._channels.send(channel, message)
+
+    def _take(self, channel: str, message: Message) -> None:
+        kind, parent = message["msg_type"], message["parent_header"].get("msg_id", "")
+        self._heard_at = monotonic()
+        if channel == "shell":
+            if kind == "execute_reply":
+                self._running.discard(parent)
+            elif parent == self._question and self._doubtful & self._running:
+                raise KernelUnavailable(
+                    self._kernel_id,
+                    "the connection to it was interrupted, and how the cell ended was not heard. Run it again",
+                )
+            self._hand_on("shell", message)
+        elif channel == "iopub":
+            self._heard.set()
+            state = message["content"].get("execution_state") if kind == "status" else None
+            if state == "restarting":
+                self._ended("restart")
+            elif state == "dead":
+                self._ended("dead")
+            self._hand_on("iopub", message)
+            if kind == "shutdown_reply":
+                self._ended("replaced")
+                raise KernelReplaced(self._kernel_id)
+
+    def _hand_on(self, channel: Any, message: Message) -> None:
+        try:
+            self._deliver(channel, message)
+        except Exception:
+            # One message that nobody understands is not the end of all others.
+            logger.exception("A message of kernel %s was dropped", self._kernel_id)
+
+    def _message(self, kind: str, content: dict[str, Any]) -> Message:
+        """As the messaging protocol's version 5.3 has it."""
+        header = {
+            "msg_id": uuid4().hex,
+            "msg_type": kind,
+            "username": "ydoc_exec",
+            "session": self._session,
+            "date": now(),
+            "version": "5.3",
+        }
+        return {
+            "header": header,
+            "msg_id": header["msg_id"],
+            "msg_type": kind,
+            "parent_header": {},
+            "metadata": {},
+            "content": content,
+        }
+
+    def _missing(self, parent: str) -> Message:
+        message = self._message("stream", {"name": "stderr", "text": MISSING})
+        return {**message, "parent_header": {"msg_id": parent, "msg_type": "execute_request"}}

@@ -1,0 +1,70 @@
+"""A kernel as its runner uses it, on this machine or behind a gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Literal, Protocol
+
+Message = Mapping[str, Any]
+"""A kernel's message: ``header``, ``msg_id``, ``msg_type``, ``parent_header``, ``metadata`` and ``content``."""
+
+Channel = Literal["iopub", "shell"]
+
+Deliver = Callable[[Channel, Message], None]
+"""Takes a message, in the order of its channel, and returns at once."""
+
+Skip = Callable[[str, int], bool]
+"""Is asked, with the id of the parent and the bytes of the text, whether printed text can be left out when there is more
+of the same behind it. If it says so, that text was left out."""
+
+
+class Link(Protocol):
+    """An open connection to a kernel of which nothing is missed."""
+
+    def execute(self, code: str, *, stop_on_error: bool) -> str:
+        """Send code to the kernel and return the id that its messages will name as their parent.
+
+        It does not wait, so the caller can note the id before any answer is read. Raises ``OSError`` if it cannot be
+        sent.
+        """
+        ...
+
+
+class Kernel(Protocol):
+    """One kernel. It keeps its id when it is restarted, and is another process then."""
+
+    @property
+    def kernel_name(self) -> str:
+        """The name of its kernel spec."""
+        ...
+
+    @property
+    def execution_state(self) -> str | None:
+        """What the server knows of its state without a link."""
+        ...
+
+    @property
+    def ready(self) -> Any:
+        """A future, done when its process has started. Each process has another one."""
+        ...
+
+    def add_restart_callback(self, callback: Callable[[], None], event: str = ...) -> None:
+        """Have ``callback`` called when it died and is started again ("restart"), or is given up ("dead")."""
+        ...
+
+    def remove_restart_callback(self, callback: Callable[[], None], event: str = ...) -> None:
+        """Not any more."""
+        ...
+
+    def restarted(self) -> None:
+        """The server has said that somebody had it restarted. ``ready`` is another one then."""
+        ...
+
+    def connect(self, deliver: Deliver, *, timeout: float, skip: Skip) -> AbstractAsyncContextManager[Link]:
+        """A link that is up inside the block.
+
+        Raises ``KernelUnavailable``: on entry when nothing was heard within ``timeout`` seconds, and out of the block
+        when the link is lost for good.
+        """
+        ...
