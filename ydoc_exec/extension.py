@@ -16,9 +16,10 @@ from ydoc_exec.documents.collaboration import Collaboration
 from ydoc_exec.documents.notices import NoticeEvent
 from ydoc_exec.handlers.base import NotServing
 from ydoc_exec.handlers.contents_manager import taken_over
-from ydoc_exec.handlers.execute_handler import ExecuteHandler, RequestHandler
+from ydoc_exec.handlers.execute_handler import ExecuteHandler
 from ydoc_exec.handlers.kernel_connection import ready_while_busy
 from ydoc_exec.handlers.recovery_handler import RecoveryHandler
+from ydoc_exec.handlers.requests_handler import RequestHandler, RequestsHandler
 from ydoc_exec.handlers.room_handler import RoomHandler
 from ydoc_exec.handlers.save_handler import SaveHandler
 from ydoc_exec.handlers.server_gateway import ServerGateway
@@ -186,6 +187,7 @@ class YdocExec(ExtensionApp):
                 (r"/api/collaboration/save/(.*)", SaveHandler, wiring),
                 (r"/api/collaboration/recovery/(.*)", RecoveryHandler, wiring),
                 (rf"/api/kernels/{KERNEL_ID}/execute", ExecuteHandler, wiring),
+                (rf"/api/kernels/{KERNEL_ID}/requests", RequestsHandler, wiring),
                 (rf"/api/kernels/{KERNEL_ID}/requests/{RUN_ID}", RequestHandler, wiring),
             ]
         )

@@ -20,6 +20,7 @@ from ydoc_exec.documents.open_documents import OpenDocuments
 from ydoc_exec.documents.open_files import OpenFiles
 from ydoc_exec.documents.ownership import Ownership
 from ydoc_exec.documents.presence_room import PresenceRoom
+from ydoc_exec.documents.run_records import RunRecords
 from ydoc_exec.errors import UpdateLogError
 from ydoc_exec.files.contents import ContentsManager
 from ydoc_exec.files.recovery_copies import RecoveryCopies
@@ -54,6 +55,7 @@ class Collaboration:
     execution: Execution
     runners: KernelRunners
     book: RunBook
+    records: RunRecords
     settings: Settings
     files: OpenFiles
     copies: RecoveryCopies
@@ -134,6 +136,7 @@ class Collaboration:
                         Execution(documents, runners, book, settings),
                         runners,
                         book,
+                        RunRecords(book, runners),
                         settings,
                         files,
                         copies,
@@ -141,6 +144,7 @@ class Collaboration:
                 finally:
                     # Runs first, so that what they wrote is saved; then documents; the log last.
                     runners.close("the server stopped")
+                    book.close()
                     await documents.close()
                     taken_over.close()
                     presence.stop()

@@ -36,10 +36,24 @@ async def access(handler: JupyterHandler) -> Access:
 
 
 async def access_again(handler: JupyterHandler) -> Access:
-    """What a new request with the same address and headers would be allowed.
+    """What a new request with the same address and headers would be allowed."""
+    return await access(await _again(handler))
 
-    It is asked with a handler of its own: those who identify users remember on the handler whom they found, and set
-    cookies, which a websocket cannot.
+
+async def may_still(handler: JupyterHandler, action: str, resource: str) -> bool:
+    """Whether a new request with the same address and headers would be allowed this."""
+    again = await _again(handler)
+    user = again.current_user
+    return user is not None and bool(
+        await ensure_async(again.authorizer.is_authorized(again, user, action, resource))
+    )
+
+
+async def _again(handler: JupyterHandler) -> JupyterHandler:
+    """A handler of such a request.
+
+    It is another one: those who identify users remember on the handler whom they found, and set cookies, which is too
+    late for a request that has been answered.
     """
     first = handler.request
     request = HTTPServerRequest(
@@ -52,7 +66,7 @@ async def access_again(handler: JupyterHandler) -> Access:
     request.remote_ip, request.protocol, request.host = first.remote_ip, first.protocol, first.host
     again = JupyterHandler(handler.application, request)
     again.current_user = await ensure_async(handler.identity_provider.get_user(again))
-    return await access(again)
+    return again
 
 
 class _Nowhere:

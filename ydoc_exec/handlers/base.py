@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from jupyter_server.base.handlers import APIHandler
+from jupyter_server.utils import ensure_async
 from tornado import web
 
 from ydoc_exec.documents.collaboration import Collaboration, FileIds
@@ -55,6 +56,11 @@ class YdocExecHandler(APIHandler):
         except (ValueError, RecursionError) as error:
             # jupyter_server's ``get_json_body`` answers 500 to bytes that are not UTF-8.
             raise BadBody(f"it is no JSON ({error})") from None
+
+    async def may(self, action: str, resource: str) -> bool:
+        """Whether the server's authorizer lets the user do this too."""
+        user = self.current_user
+        return bool(await ensure_async(self.authorizer.is_authorized(self, user, action, resource)))
 
     @property
     def file_ids(self) -> FileIds:

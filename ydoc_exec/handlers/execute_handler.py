@@ -1,4 +1,4 @@
-"""``POST /api/kernels/{kernel_id}/execute`` and ``GET /api/kernels/{kernel_id}/requests/{run_id}``."""
+"""``/api/kernels/{kernel_id}/execute``."""
 
 from __future__ import annotations
 
@@ -7,16 +7,34 @@ from jupyter_server.utils import url_path_join
 from tornado import web
 
 from ydoc_exec.documents.execution import ExecuteRequest
-from ydoc_exec.errors import RunNotFound
-from ydoc_exec.handlers.base import YdocExecHandler, http_errors
+from ydoc_exec.documents.run_records import Filter
+from ydoc_exec.errors import KernelNotFound
+from ydoc_exec.execution.run_state import RunState
+from ydoc_exec.handlers.answers import nbmodel_keys
+from ydoc_exec.handlers.base import http_errors
 from ydoc_exec.handlers.bodies import ExecuteBody
-from ydoc_exec.ids import KernelId, RunId
+from ydoc_exec.handlers.queries import MAX_LIMIT
+from ydoc_exec.handlers.requests_handler import RunsHandler
+from ydoc_exec.ids import KernelId
+
+UNDER_WAY = Filter(states=frozenset(state.value for state in RunState if not state.ended))
 
 
-class ExecuteHandler(YdocExecHandler):
+class ExecuteHandler(RunsHandler):
     """Takes cells to execute."""
 
-    auth_resource = "kernels"
+    @web.authenticated
+    @authorized("read")  # type: ignore[untyped-decorator]
+    async def get(self, kernel_id: str) -> None:
+        """``{"kernel_id", "requests": [...]}``: the kernel's runs that are under way, as ``jupyter-server-nbmodel`` lists
+        them. To ask takes nothing away. 404 if there is no such kernel."""
+        with http_errors():
+            collaboration = await self.collaboration()
+            if kernel_id not in collaboration.runners:
+                raise KernelNotFound(kernel_id)
+            records = await collaboration.records.of(KernelId(kernel_id), UNDER_WAY, MAX_LIMIT)
+        shown = await self.hide(records)
+        self.finish({"kernel_id": kernel_id, "requests": [record | nbmodel_keys(record) for record in shown]})
 
     @web.authenticated
     @authorized("execute")  # type: ignore[untyped-decorator]
@@ -43,25 +61,9 @@ class ExecuteHandler(YdocExecHandler):
         self.finish(
             {
                 "request_id": first,
+                "batch_id": runs[0].batch,
                 "kernel_id": kernel_id,
                 "document_id": str(body.room),
                 "runs": [{"cell_id": run.cell, "run_id": run.id, "state": run.state.value} for run in runs],
             }
         )
-
-
-class RequestHandler(YdocExecHandler):
-    """Tells where a run stands."""
-
-    auth_resource = "kernels"
-
-    @web.authenticated
-    @authorized("read")  # type: ignore[untyped-decorator]
-    async def get(self, kernel_id: str, run_id: str) -> None:
-        """The run's record; 404 for a run that is unknown, forgotten, or of another kernel."""
-        with http_errors():
-            collaboration = await self.collaboration()
-            run = collaboration.book.get(RunId(run_id))
-            if run.kernel != kernel_id:
-                raise RunNotFound(run_id)
-        self.finish(run.record())
