@@ -24,6 +24,7 @@ from ydoc_exec.handlers.room_handler import RoomHandler
 from ydoc_exec.handlers.save_handler import SaveHandler
 from ydoc_exec.handlers.server_gateway import ServerGateway
 from ydoc_exec.handlers.session_handler import SessionHandler
+from ydoc_exec.handlers.state_handler import StateHandler
 from ydoc_exec.ids import KernelId
 from ydoc_exec.settings import Settings
 
@@ -187,6 +188,7 @@ class YdocExec(ExtensionApp):
                 (r"/api/collaboration/save/(.*)", SaveHandler, wiring),
                 (r"/api/collaboration/recovery/(.*)", RecoveryHandler, wiring),
                 (rf"/api/kernels/{KERNEL_ID}/execute", ExecuteHandler, wiring),
+                (rf"/api/kernels/{KERNEL_ID}/state", StateHandler, wiring),
                 (rf"/api/kernels/{KERNEL_ID}/requests", RequestsHandler, wiring),
                 (rf"/api/kernels/{KERNEL_ID}/requests/{RUN_ID}", RequestHandler, wiring),
             ]
@@ -263,9 +265,15 @@ class YdocExec(ExtensionApp):
 
         Whether it succeeded does not matter: a restart that failed has ended the kernel's process too.
         """
-        if data.get("action") in ("shutdown", "restart") and "kernel_id" in data:
-            collaboration = await self._wait_for_collaboration()
-            collaboration.runners.replaced(KernelId(data["kernel_id"]))
+        action, kernel_id = data.get("action"), KernelId(data.get("kernel_id", ""))
+        if action not in ("start", "shutdown", "restart") or not kernel_id:
+            return
+        collaboration = await self._wait_for_collaboration()
+        if action == "start":
+            collaboration.kernel_states.started(kernel_id)
+            return
+        collaboration.runners.replaced(kernel_id)
+        collaboration.kernel_states.replaced(kernel_id)
 
     async def _on_contents_action(self, logger: Any, schema_id: str, data: dict[str, Any]) -> None:
         if data.get("action") == "delete":

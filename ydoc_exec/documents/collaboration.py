@@ -28,6 +28,7 @@ from ydoc_exec.ids import GLOBAL_AWARENESS, RoomId
 from ydoc_exec.kernel.gateway import Gateway
 from ydoc_exec.kernel.kernel_link import open_context
 from ydoc_exec.kernel.kernel_runners import KernelManagers, KernelRunners
+from ydoc_exec.kernel.kernel_states import KernelStates
 from ydoc_exec.kernel.run_book import RunBook
 from ydoc_exec.settings import Settings
 from ydoc_exec.store.log_writer import LogWriter
@@ -56,6 +57,7 @@ class Collaboration:
     runners: KernelRunners
     book: RunBook
     records: RunRecords
+    kernel_states: KernelStates
     settings: Settings
     files: OpenFiles
     copies: RecoveryCopies
@@ -137,6 +139,9 @@ class Collaboration:
                         runners,
                         book,
                         RunRecords(book, runners),
+                        KernelStates(
+                            tasks, kernels, book, settings.kernel_timeout, remote=gateway is not None
+                        ),
                         settings,
                         files,
                         copies,

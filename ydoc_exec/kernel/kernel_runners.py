@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import anyio
 import zmq.asyncio
@@ -29,6 +29,7 @@ class KernelManagers(Protocol):
 
     def __contains__(self, kernel_id: object) -> bool: ...
     def get_kernel(self, kernel_id: str) -> KernelManager: ...
+    def kernel_model(self, kernel_id: str) -> dict[str, Any]: ...
 
 
 class KernelRunners:
