@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from math import inf
 from time import monotonic
 from typing import Any, Literal
 from uuid import uuid4
@@ -36,6 +37,9 @@ logger = logging.getLogger(__name__)
 FIRST_RETRY = 0.1
 LAST_RETRY = 2.0
 """Seconds between two attempts to connect, at first and at most."""
+
+FIRST_PATIENCE = 3.0
+"""Seconds until a first connection on which nothing is heard is given up for another one; twice as long each time."""
 
 WATCH_INTERVAL = 5.0
 """Seconds between two questions to the gateway about the kernel."""
@@ -68,6 +72,7 @@ class GatewayLink:
         self._ended = ended
         self._timeout = timeout
         self._session = uuid4().hex
+        self._patience = FIRST_PATIENCE
         self._channels: GatewayChannels | None = None
         self._unsent: list[Message] = []
         self._running: set[str] = set()  # sent, and not replied to
@@ -145,12 +150,11 @@ class GatewayLink:
                 async with self._gateway.open(self._kernel_id, self._session) as channels:
                     self._greet(channels, shared)
                     try:
-                        while True:
-                            channel, message = await channels.receive()
-                            lost_at, pause = current_time(), FIRST_RETRY
-                            self._take(channel, message)
+                        await self._read(channels)
                     finally:
                         self._channels = None
+                        if self._heard.is_set():
+                            lost_at, pause, shared = current_time(), FIRST_RETRY, False
             except ConnectionError as error:
                 logger.info("The connection to kernel %s behind the gateway: %s", self._kernel_id, error)
                 why = str(error)
@@ -160,13 +164,25 @@ class GatewayLink:
             pause = min(2 * pause, LAST_RETRY)
             shared = await self._is_shared() or shared
 
+    async def _read(self, channels: GatewayChannels) -> None:
+        """Hand on what comes, until the websocket is closed (``ConnectionError``)."""
+        with move_on_after(inf if self._heard.is_set() else self._patience) as scope:
+            while True:
+                channel, message = await channels.receive()
+                self._take(channel, message)
+                if self._heard.is_set():
+                    scope.deadline = inf
+        # A kernel that died within seconds of its start comes back on other ports, and the gateway does not tell
+        # those who connected meanwhile.
+        self._patience *= 2
+        self._session = uuid4().hex
+        raise ConnectionError("nothing is heard of the kernel")
+
     async def _is_shared(self) -> bool:
-        """Whether somebody else is connected to the kernel, so that the gateway keeps nothing for us."""
-        try:
-            model = await self._model()
-        except ConnectionError:
-            return False
-        return bool(model.get("connections"))
+        """Whether somebody else is known to be connected to the kernel, so that the gateway keeps nothing for us."""
+        with move_on_after(LAST_RETRY), suppress(ConnectionError):  # Jupyter Server tries for minutes
+            return bool((await self._model()).get("connections"))
+        return False
 
     async def _watch(self) -> None:
         quiet = 0

@@ -1,0 +1,226 @@
+"""Kernels behind a real Kernel Gateway (``jupyter_kernel_gateway``), on the same machine."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator, Iterator, Sequence
+
+import anyio
+import pytest
+from websockets.asyncio.client import connect
+
+from tests.conftest import make_servers
+from tests.gateway_process import GatewayProcess, Network
+from tests.headless.client import LIVE, RoomClient
+from tests.server import LabServer, stream_text
+
+pytestmark = pytest.mark.anyio
+
+PATIENCE = 8.0
+COUNT = "import time\nfor i in range({n}):\n    print(i, flush=True)\n    time.sleep(0.1)\nprint('over')"
+WAIT = "print('began', flush=True)\nimport time\ntime.sleep(600)"
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    gateway = GatewayProcess(tmp_path_factory.mktemp("gateway"))
+    gateway.start()
+    yield gateway
+    gateway.stop()
+
+
+@pytest.fixture(scope="module")
+def network(gateway: GatewayProcess) -> Iterator[Network]:
+    with Network(gateway.port) as network:
+        yield network
+
+
+@pytest.fixture(scope="module")
+def server(
+    gateway: GatewayProcess, network: Network, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LabServer]:
+    """A server whose kernels are all behind the gateway."""
+    for make in make_servers(tmp_path_factory.mktemp("server")):
+        yield make(
+            f"--gateway-url=http://127.0.0.1:{network.port}",
+            f"--GatewayClient.auth_token={gateway.token}",
+            "--GatewayClient.gateway_retry_max=1",
+            f"--YdocExec.kernel_timeout={PATIENCE}",
+        )
+
+
+@pytest.fixture
+def notebook(server: LabServer, request: pytest.FixtureRequest) -> str:
+    """The name of this test's notebook, with three cells that print and one that has nothing to do."""
+    name = f"{request.node.name}.ipynb".replace("[", "-").replace("]", "")
+    server.write_notebook(name, "print('one')", "2", "print('three')", "")
+    return name
+
+
+@pytest.fixture
+async def tab(server: LabServer, notebook: str) -> AsyncIterator[RoomClient]:
+    async with RoomClient(server, notebook) as tab:
+        yield tab
+
+
+async def ends(tab: RoomClient, kernel_id: str, runs: Sequence[str], timeout: float = 60) -> list[str]:
+    """How these runs ended, when they have, and the tab has seen it."""
+    with anyio.fail_after(timeout):
+        for run in runs:
+            while (known := await tab.run(kernel_id, run))["state"] in LIVE:  # noqa: ASYNC110  # a record announces nothing
+                await anyio.sleep(0.05)
+            assert known["state"] == "ok" or known["reason"]
+    await tab.barrier()
+    assert not tab.live_runs
+    assert set(tab.markers()) == {"idle"}
+    return [(await tab.run(kernel_id, run))["state"] for run in runs]
+
+
+async def test_cells_run(tab: RoomClient, server: LabServer, notebook: str) -> None:
+    kernel_id = await tab.start_kernel()
+    runs = await tab.execute(kernel_id, [0, 1, 2, 3])
+    await tab.wait(lambda: tab.markers() == ["idle"] * 4 and tab.counts()[:3] == [1, 2, 3])
+    assert [tab.printed(0), tab.printed(2)] == ["one\n", "three\n"]
+    assert tab.cells[1]["outputs"][0]["data"]["text/plain"] == "2"
+    assert [(await tab.run(kernel_id, run))["state"] for run in runs] == ["ok"] * 4
+    assert tab.execution["kernel"]["name"] == "python3"
+    assert await tab.save() == "success"
+    assert stream_text(server.read_notebook(notebook)["cells"][2]) == "three\n"
+
+
+async def test_an_error_stops_the_cells_behind_it(tab: RoomClient) -> None:
+    tab.set_source(1, "1 / 0")
+    kernel_id = await tab.start_kernel()
+    runs = await tab.execute(kernel_id, [0, 1, 2], after=await tab.barrier())
+    assert await ends(tab, kernel_id, runs) == ["ok", "error", "aborted"]
+    assert tab.cells[1]["outputs"][0]["ename"] == "ZeroDivisionError"
+
+
+async def test_large_output_and_pictures(tab: RoomClient) -> None:
+    """More than tornado takes by itself in one message (10 MiB); the gateway's limits of the rate are its own."""
+    tab.set_source(
+        0, "from IPython.display import Image, display\ndisplay(Image(data=b'x' * 9_000_000, format='png'))"
+    )
+    kernel_id = await tab.start_kernel()
+    await tab.execute(kernel_id, [0], after=await tab.barrier())
+    await tab.wait_ended(0, 1)
+    assert len(tab.cells[0]["outputs"][0]["data"]["image/png"]) >= 12_000_000
+
+
+async def test_an_interrupt(tab: RoomClient) -> None:
+    tab.set_source(0, WAIT)
+    kernel_id = await tab.start_kernel()
+    runs = await tab.execute(kernel_id, [0, 1], after=await tab.barrier())
+    await tab.wait_lines(0, 1)
+    (await tab.request("POST", f"/api/kernels/{kernel_id}/interrupt")).raise_for_status()
+    assert await ends(tab, kernel_id, runs) == ["error", "aborted"]
+
+
+async def test_a_restart(tab: RoomClient) -> None:
+    tab.set_source(0, WAIT)
+    kernel_id = await tab.start_kernel()
+    runs = await tab.execute(kernel_id, [0, 2], after=await tab.barrier())
+    await tab.wait_lines(0, 1)
+    (await tab.request("POST", f"/api/kernels/{kernel_id}/restart")).raise_for_status()
+    assert await ends(tab, kernel_id, runs) == ["lost", "lost"]
+    assert [output["output_type"] for output in tab.cells[0]["outputs"]] == [
+        "stream"
+    ]  # no words: it was wanted
+    await tab.execute(kernel_id, [2])
+    await tab.wait_ended(2, 1)
+    assert tab.printed(2) == "three\n"
+
+
+async def test_a_kernel_that_dies(tab: RoomClient) -> None:
+    """The gateway starts it again. The cell says in words what happened."""
+    tab.set_source(
+        0,
+        f"import os, time\nprint('began', flush=True)\ntime.sleep(0.5)\nos.kill(os.getpid(), {signal.SIGKILL:d})",
+    )
+    kernel_id = await tab.start_kernel()
+    runs = await tab.execute(kernel_id, [0, 2], after=await tab.barrier())
+    assert await ends(tab, kernel_id, runs) == ["lost", "lost"]
+    assert "died" in tab.cells[0]["outputs"][-1]["evalue"]
+    await tab.execute(kernel_id, [2])
+    await tab.wait_ended(2, 1, timeout=60)
+
+
+async def test_a_kernel_that_the_gateway_ended(tab: RoomClient, gateway: GatewayProcess) -> None:
+    """Culled there, or by another of its clients: this server is not told."""
+    tab.set_source(0, WAIT)
+    kernel_id = await tab.start_kernel()
+    [run] = await tab.execute(kernel_id, [0], after=await tab.barrier())
+    await tab.wait_lines(0, 1)
+    gateway.api("DELETE", f"/api/kernels/{kernel_id}").raise_for_status()
+    assert await ends(tab, kernel_id, [run]) == ["lost"]
+
+
+async def test_a_dropped_connection_loses_nothing(tab: RoomClient, network: Network) -> None:
+    tab.set_source(0, COUNT.format(n=30))
+    kernel_id = await tab.start_kernel()
+    runs = await tab.execute(kernel_id, [0, 2], after=await tab.barrier())
+    await tab.wait_lines(0, 5)
+    network.cut()
+    network.mend()
+    assert await ends(tab, kernel_id, runs) == ["ok", "ok"]
+    assert tab.lines(0) == [*map(str, range(30)), "over"]
+
+
+async def test_a_run_that_ends_while_the_connection_is_down(tab: RoomClient, network: Network) -> None:
+    tab.set_source(0, COUNT.format(n=8))
+    kernel_id = await tab.start_kernel()
+    runs = await tab.execute(kernel_id, [0, 2], after=await tab.barrier())
+    await tab.wait_lines(0, 2)
+    network.cut()
+    try:
+        with pytest.raises(TimeoutError):
+            await tab.wait(lambda: not tab.live_runs, timeout=2)
+    finally:
+        network.mend()
+    assert await ends(tab, kernel_id, runs) == ["ok", "ok"]
+    assert tab.lines(0) == [*map(str, range(8)), "over"]
+
+
+@pytest.mark.parametrize("ends_meanwhile", [False, True])
+async def test_somebody_else_is_connected_while_ours_is_down(
+    tab: RoomClient, network: Network, gateway: GatewayProcess, ends_meanwhile: bool
+) -> None:
+    """Then the gateway keeps nothing: what is missing is said, and a run whose end is missing is lost."""
+    tab.set_source(0, COUNT.format(n=8 if ends_meanwhile else 40))
+    kernel_id = await tab.start_kernel()
+    runs = await tab.execute(kernel_id, [0, 2], after=await tab.barrier())
+    await tab.wait_lines(0, 2)
+    address = f"ws://127.0.0.1:{gateway.port}/api/kernels/{kernel_id}/channels?token={gateway.token}&session_id=other"
+    async with connect(address, max_size=None, close_timeout=0.1):  # it never reads
+        network.cut()
+        try:
+            with pytest.raises(TimeoutError):
+                await tab.wait(lambda: not tab.live_runs, timeout=2)
+        finally:
+            network.mend()
+        states = await ends(tab, kernel_id, runs)
+    assert states == (["lost", "lost"] if ends_meanwhile else ["ok", "ok"])
+    assert "may be missing" in tab.printed(0)
+    # The link is mended by itself.
+    await tab.execute(kernel_id, [2])
+    await tab.wait(lambda: not tab.live_runs and tab.printed(2) == "three\n")
+
+
+async def test_the_gateway_is_killed_and_comes_back(tab: RoomClient, gateway: GatewayProcess) -> None:
+    """Its kernels are gone. The runs end, with words, and the notebook's next kernel runs."""
+    tab.set_source(0, WAIT)
+    kernel_id = await tab.start_kernel()
+    runs = await tab.execute(kernel_id, [0, 2], after=await tab.barrier())
+    await tab.wait_lines(0, 1)
+    gateway.kill()
+    assert await ends(tab, kernel_id, runs) == ["lost", "lost"]
+    assert "gateway" in tab.cells[0]["outputs"][-1]["evalue"]
+    assert await tab.save() == "success"
+    gateway.start()
+
+    # What the server knew of its old kernel goes when it asks the gateway again.
+    (await tab.request("GET", "/api/kernels")).raise_for_status()
+    again = await tab.start_kernel()
+    assert again != kernel_id
+    await tab.execute(again, [2])
+    await tab.wait_ended(2, 1, timeout=60)
