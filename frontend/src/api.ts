@@ -76,6 +76,17 @@ export class RecoveryApi {
   }
 }
 
+/** What time it is on the server. */
+export class TimeApi {
+  constructor(private readonly settings: ServerConnection.ISettings) {}
+
+  /** In milliseconds; the answer's header has whole seconds. Throws `Refused`, or the network's error. */
+  async now(): Promise<number> {
+    const response = await request(this.settings, 'api', { cache: 'no-store' });
+    return Date.parse(response.headers.get('Date') ?? '');
+  }
+}
+
 async function request(
   settings: ServerConnection.ISettings,
   path: string,

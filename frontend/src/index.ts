@@ -8,13 +8,16 @@ import {
   runCell,
   type NotebookPanel
 } from '@jupyterlab/notebook';
+import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
-import { ExecutionApi, RecoveryApi } from './api';
+import { ExecutionApi, RecoveryApi, TimeApi } from './api';
+import { ServerClock } from './clock';
 import { ServerCellExecutor } from './executor';
 import { NoticeBoard } from './notices';
 import { PlaceKeeper } from './places';
 import { documentOf, Rooms } from './rooms';
+import { RunStatus } from './status';
 import { TrustFollower } from './trust';
 
 const executor: JupyterFrontEndPlugin<INotebookCellExecutor> = {
@@ -90,4 +93,51 @@ const notices: JupyterFrontEndPlugin<void> = {
   }
 };
 
-export default [executor, trust, places, notices];
+const status: JupyterFrontEndPlugin<void> = {
+  id: '@ydoc-exec/lab:status',
+  description: 'Shows which cells wait and run on the server, for how long and for whom.',
+  autoStart: true,
+  requires: [INotebookTracker],
+  optional: [ISettingRegistry, ITranslator],
+  activate: async (
+    app: JupyterFrontEnd,
+    tracker: INotebookTracker,
+    registry: ISettingRegistry | null,
+    translator: ITranslator | null
+  ) => {
+    const { serverSettings, user } = app.serviceManager;
+    const time = new TimeApi(serverSettings);
+    const around = {
+      clock: new ServerClock(() => time.now()),
+      me: () => user.identity?.username ?? null,
+      trans: (translator ?? nullTranslator).load('jupyterlab'),
+      // Other applications have no such area, and complain of who asks for it.
+      bars: () => (app.name === 'JupyterLab' ? app.shell.widgets('bottom') : [])
+    };
+    const followed = new Set<RunStatus>();
+    let labels = true;
+    const follow = (panel: NotebookPanel): void => {
+      const status = new RunStatus(panel, around, labels);
+      followed.add(status);
+      panel.disposed.connect(() => {
+        followed.delete(status);
+        status.dispose();
+      });
+    };
+    tracker.forEach(follow);
+    tracker.widgetAdded.connect((_, panel) => {
+      follow(panel);
+    });
+    const settings = await registry?.load(status.id);
+    const adopt = (): void => {
+      labels = settings?.get('showBesidePrompt').composite !== false;
+      for (const status of followed) {
+        status.showLabels = labels;
+      }
+    };
+    settings?.changed.connect(adopt);
+    adopt();
+  }
+};
+
+export default [executor, trust, places, notices, status];
