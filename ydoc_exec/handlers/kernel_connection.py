@@ -8,6 +8,10 @@ Jupyter Server's own does neither, because it expects the cells to come from the
 - A tab that connects to a busy kernel learns nothing: status messages are published when they happen and not
   kept, and the kernel answers the tab's own ``kernel_info_request`` only when it is free again. JupyterLab shows
   "unknown" until then. The server has heard every status message; here it says the last one to whoever connects.
+
+And one that is told that its kernel starts is told when it has: a kernel does not say so by itself, JupyterLab takes the
+statuses of its answers about its version for nobody's, and only the tab that has asked for a restart connects anew. The
+others would show "starting" until the next cell runs.
 """
 
 from __future__ import annotations
@@ -19,6 +23,10 @@ from jupyter_server.services.kernels.connection.base import serialize_msg_to_ws_
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 
 V1_PROTOCOL = "v1.kernel.websocket.jupyter.org"
+
+STARTING = b'"starting"'
+SHORT = 100
+"""The content of a message that a kernel starts has it, and is no longer than so many bytes."""
 
 
 def ready_while_busy(connection: type[Any]) -> type[Any]:
@@ -33,6 +41,8 @@ def ready_while_busy(connection: type[Any]) -> type[Any]:
         """See the head of the module."""
 
         control_question: Any = None
+        watched: Any = None
+        told_starting = False
 
         def request_kernel_info(self) -> Any:
             """Ask on both channels; the first answer counts."""
@@ -48,12 +58,25 @@ def ready_while_busy(connection: type[Any]) -> type[Any]:
             connected = super().connect()
             if connected is not None:
                 connected.add_done_callback(lambda _: self.say_status())
+                self.watched = self.kernel_manager
+                self.watched.observe(self._on_state, "execution_state")
             return connected
 
         def disconnect(self) -> None:
-            """Let go of the question that nobody waits for any more."""
+            """Let go of the kernel, and of the question that nobody waits for any more."""
             self._end_question()
+            if self.watched is not None:
+                self.watched.unobserve(self._on_state, "execution_state")
+                self.watched = None
             super().disconnect()
+
+        def handle_outgoing_message(self, stream: Any, outgoing_msg: list[Any]) -> None:
+            """Pass on what the kernel says."""
+            content = outgoing_msg[-1]
+            super().handle_outgoing_message(stream, outgoing_msg)
+            if len(content) <= SHORT and STARTING in bytes(content):
+                self.told_starting = True
+                self._on_state()
 
         def say_status(self) -> None:
             """Send a status message as the kernel would have, had it been asked."""
@@ -70,6 +93,15 @@ def ready_while_busy(connection: type[Any]) -> type[Any]:
                 self.write_message(text)
 
         # Private
+
+        def _on_state(self, _: object = None) -> None:
+            # The server hears the same messages on a socket of its own: it may be ahead or behind.
+            if self.told_starting and getattr(self.kernel_manager, "execution_state", None) in (
+                "busy",
+                "idle",
+            ):
+                self.told_starting = False
+                self.say_status()
 
         def _on_control_answer(self, message: Any) -> None:
             self._end_question()
