@@ -261,19 +261,22 @@ class YdocExec(ExtensionApp):
         self._server.event_logger.emit(schema_id=NOTICES, data=event.record())
 
     async def _on_kernel_action(self, logger: Any, schema_id: str, data: dict[str, Any]) -> None:
-        """Kernels are shut down and restarted by REST, by other extensions and by the restarter alike.
+        """Kernels are shut down, restarted and interrupted by REST, by other extensions and by the restarter alike.
 
-        Whether it succeeded does not matter: a restart that failed has ended the kernel's process too.
+        Whether it succeeded does not matter: a restart that failed has ended the kernel's process too, and who wanted
+        to interrupt does not want the next cell to run.
         """
         action, kernel_id = data.get("action"), KernelId(data.get("kernel_id", ""))
-        if action not in ("start", "shutdown", "restart") or not kernel_id:
+        if action not in ("start", "shutdown", "restart", "interrupt") or not kernel_id:
             return
         collaboration = await self._wait_for_collaboration()
         if action == "start":
             collaboration.kernel_states.started(kernel_id)
-            return
-        collaboration.runners.replaced(kernel_id)
-        collaboration.kernel_states.replaced(kernel_id)
+        elif action == "interrupt":
+            collaboration.runners.interrupted(kernel_id)
+        else:
+            collaboration.runners.replaced(kernel_id)
+            collaboration.kernel_states.replaced(kernel_id)
 
     async def _on_contents_action(self, logger: Any, schema_id: str, data: dict[str, Any]) -> None:
         if data.get("action") == "delete":

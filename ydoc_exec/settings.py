@@ -76,7 +76,8 @@ class Settings:
     """How long a run waits for its kernel to be ready."""
 
     idle_timeout: float = 5.0
-    """How long a run whose reply has come waits for the kernel's idle message, which can be lost."""
+    """How long a run whose reply has come waits for the kernel's idle message, which can be lost, or for the reply when
+    the kernel is idle."""
 
     access_interval: float = 30.0
     """The login and the rights of everybody who is connected are asked for again so often. Who may do less (or more)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from hypothesis import given
-from hypothesis import strategies as st
-
-from ydoc_exec.execution.effects import AwaitIdle, Connect, Effect, Execute, Finish
+from ydoc_exec.execution.effects import AwaitIdle, AwaitReply, Connect, Effect, Execute, Finish
 from ydoc_exec.execution.events import (
     Cancelled,
     Event,
     IdleOverdue,
+    Interrupted,
     KernelLost,
     KernelReady,
     Replied,
+    ReplyOverdue,
     Request,
     Submitted,
     WentIdle,
@@ -23,6 +22,7 @@ from ydoc_exec.ids import RunId
 
 A, B, C, D = (RunId(name) for name in "abcd")
 ABORTED = Outcome(RunState.ABORTED, "an earlier cell failed")
+INTERRUPTED = Outcome(RunState.ABORTED, "the kernel was interrupted")
 
 
 def batch(*runs: RunId) -> Submitted:
@@ -58,7 +58,7 @@ def test_a_run_is_over_when_reply_and_idle_were_both_seen_in_either_order() -> N
     assert queue.handle(Replied(A, "ok", 1)) == [AwaitIdle(A)]
     assert queue.handle(WentIdle(A)) == [done, Execute(B)]
     queue = ready_queue(A, B)
-    assert queue.handle(WentIdle(A)) == []
+    assert queue.handle(WentIdle(A)) == [AwaitReply(A)]
     assert queue.handle(Replied(A, "ok", 1)) == [done, Execute(B)]
 
 
@@ -69,10 +69,69 @@ def test_a_lost_idle_message_does_not_hold_the_queue() -> None:
     assert queue.handle(WentIdle(A)) == []
 
 
-def test_idle_cannot_be_overdue_before_the_reply() -> None:
+def test_a_reply_that_never_comes_does_not_hold_the_queue_and_nothing_goes_on_as_if_all_were_well() -> None:
+    queue = ready_queue(A, B)
+    queue.handle(WentIdle(A))
+    assert queue.handle(ReplyOverdue(A)) == [
+        Finish(A, Outcome(RunState.LOST, "the kernel did not say how it ended")),
+        Finish(B, ABORTED),
+    ]
+    assert queue.handle(Replied(A, "ok", 1)) == []
+    assert queue.handle(batch(C)) == [Execute(C)]
+
+
+def test_nothing_is_overdue_while_it_runs() -> None:
     queue = ready_queue(A)
+    assert queue.handle(IdleOverdue(A)) == queue.handle(ReplyOverdue(A)) == []
+    queue.handle(WentIdle(A))
     assert queue.handle(IdleOverdue(A)) == []
     assert queue.current == A
+
+
+def test_an_interrupt_aborts_what_was_queued_before_it_and_not_what_comes_after() -> None:
+    """Also if the cell catches it, or its errors are expected."""
+    for reply in (
+        Replied(A, "ok", 1),
+        Replied(A, "error", 1, interrupted=True),
+        Replied(A, "aborted"),
+    ):
+        queue = RunQueue()
+        feed(queue, Submitted((Request(A, stop_on_error=False), Request(B))), batch(C), KernelReady())
+        assert queue.handle(Interrupted()) == [Finish(B, INTERRUPTED), Finish(C, INTERRUPTED)]
+        assert queue.current == A
+        assert feed(queue, batch(D), WentIdle(A)) == [AwaitReply(A)]
+        assert feed(queue, reply)[1:] == [Execute(D)]
+
+
+def test_a_cell_that_catches_an_interrupt_and_fails_for_another_reason() -> None:
+    queue = ready_queue(A)
+    feed(queue, Interrupted(), batch(B), WentIdle(A))
+    assert feed(queue, Replied(A, "error", 1)) == [
+        Finish(A, Outcome(RunState.ERROR, "the cell raised an error", 1)),
+        Finish(B, ABORTED),
+    ]
+
+
+def test_an_interrupt_that_nobody_told_us_of() -> None:
+    """A signal: the error says what it is, and it is none that was expected."""
+    queue = RunQueue()
+    feed(queue, Submitted((Request(A, stop_on_error=False), Request(B))), KernelReady(), WentIdle(A))
+    assert feed(queue, Replied(A, "error", 1, interrupted=True)) == [
+        Finish(A, Outcome(RunState.ERROR, "the cell was interrupted", 1)),
+        Finish(B, INTERRUPTED),
+    ]
+    assert feed(queue, batch(C)) == [Execute(C)]
+
+
+def test_an_interrupt_while_the_kernel_starts() -> None:
+    queue = RunQueue()
+    feed(queue, batch(A, B))
+    assert feed(queue, Interrupted()) == [Finish(A, INTERRUPTED), Finish(B, INTERRUPTED)]
+    assert feed(queue, batch(C)) == []  # it connects already
+    assert feed(queue, KernelReady()) == [Execute(C)]
+    queue = RunQueue()
+    assert feed(queue, Interrupted()) == []
+    assert feed(queue, batch(A)) == [Connect()]
 
 
 def test_an_error_aborts_what_was_queued_before_it_and_not_what_comes_after() -> None:
@@ -117,50 +176,3 @@ def test_a_queued_run_can_be_cancelled_and_a_started_one_goes_on() -> None:
         Finish(B, Outcome(RunState.CANCELLED, "it was taken out of the queue"))
     ]
     assert (queue.current, queue.waiting) == (A, (C,))
-
-
-runs = st.integers(0, 12).map(lambda n: RunId(str(n)))
-events: st.SearchStrategy[Event] = st.one_of(
-    st.just(KernelReady()),
-    st.builds(KernelLost, st.just("gone")),
-    st.builds(Replied, runs, st.sampled_from(["ok", "error", "aborted"]), st.integers(1, 9)),
-    st.builds(WentIdle, runs),
-    st.builds(IdleOverdue, runs),
-    st.builds(Cancelled, st.frozensets(runs)),
-    st.just(Submitted(())),
-)
-
-
-@given(
-    st.lists(st.one_of(events, st.lists(st.tuples(st.booleans(), st.booleans()), max_size=3)), max_size=60)
-)
-def test_every_run_ends_once_in_order_with_one_at_a_time(
-    script: list[Event | list[tuple[bool, bool]]],
-) -> None:
-    queue = RunQueue()
-    submitted: list[RunId] = []
-    started: list[RunId] = []
-    ended: list[RunId] = []
-    connecting = False
-    for step in [*script, KernelLost("the end")]:
-        if isinstance(step, list):
-            requests = []
-            for blank, stop in step:
-                submitted.append(RunId(str(len(submitted))))
-                requests.append(Request(submitted[-1], blank, stop))
-            step = Submitted(tuple(requests))
-        if isinstance(step, KernelReady) and not connecting:
-            continue  # the link says so only when asked to connect
-        for effect in queue.handle(step):
-            if isinstance(effect, Connect):
-                connecting = True
-            elif isinstance(effect, Execute):
-                assert not set(started) - set(ended), "two at a time"
-                started.append(effect.run)
-            elif isinstance(effect, Finish):
-                ended.append(effect.run)
-        if isinstance(step, KernelLost):
-            connecting = False
-        queue.check()
-    assert sorted(ended, key=int) == submitted
-    assert started == sorted(started, key=int)

@@ -94,18 +94,30 @@ async def place_with(kernels: Kernels, **settings: Any) -> AsyncIterator[Place]:
 
 
 @asynccontextmanager
-async def kernel_of(kernels: Kernels, place: Place) -> AsyncIterator[KernelId]:
-    """A kernel for one test that does something to it; what is done to it is told as the extension does."""
-    kernel_id = KernelId(await kernels.start_kernel(kernel_name="python3"))
-    manager = kernels.get_kernel(kernel_id)
+async def telling(kernels: Kernels, place: Place, kernel_id: KernelId) -> AsyncIterator[None]:
+    """What is done to a kernel is told as the extension does."""
+    logger = kernels.get_kernel(kernel_id).event_logger
 
     async def told(logger: Any, schema_id: str, data: dict[str, Any]) -> None:
         if data["action"] in ("shutdown", "restart"):
             place.runners.replaced(kernel_id)
+        elif data["action"] == "interrupt":
+            place.runners.interrupted(kernel_id)
 
-    manager.event_logger.add_listener(schema_id=KERNEL_ACTIONS, listener=told)
+    logger.add_listener(schema_id=KERNEL_ACTIONS, listener=told)
     try:
-        yield kernel_id
+        yield
     finally:
-        if kernel_id in kernels:
-            await kernels.shutdown_kernel(kernel_id, now=True)
+        logger.remove_listener(listener=told)
+
+
+@asynccontextmanager
+async def kernel_of(kernels: Kernels, place: Place) -> AsyncIterator[KernelId]:
+    """A kernel for one test that does something to it."""
+    kernel_id = KernelId(await kernels.start_kernel(kernel_name="python3"))
+    async with telling(kernels, place, kernel_id):
+        try:
+            yield kernel_id
+        finally:
+            if kernel_id in kernels:
+                await kernels.shutdown_kernel(kernel_id, now=True)

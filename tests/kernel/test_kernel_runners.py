@@ -8,10 +8,11 @@ import signal
 import anyio
 import pytest
 
-from tests.kernel.place import Kernels, kernel_of, place_with
+from tests.kernel.place import Kernels, kernel_of, place_with, telling
 from tests.server import eventually
 from ydoc_exec.errors import KernelNotFound, KernelUnavailable
 from ydoc_exec.execution.run_state import RunState
+from ydoc_exec.ids import KernelId
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 
@@ -107,15 +108,61 @@ async def test_a_shutdown(kernels: Kernels) -> None:
         await eventually(lambda: place.runners._runners == {})  # nothing is kept of a kernel that is gone
 
 
-async def test_an_interrupt_aborts_the_rest(kernels: Kernels) -> None:
-    async with place_with(kernels) as place, kernel_of(kernels, place) as kernel_id:
-        runs = await place.submit(kernel_id, LONG, "print(2)")
+CATCHES = """import time
+try:
+    print('began', flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    print('caught')"""
+
+
+@pytest.mark.parametrize("by_signal", [False, True])
+@pytest.mark.parametrize(
+    ("source", "stop_on_error", "ends"),
+    [(LONG, True, RunState.ERROR), (LONG, False, RunState.ERROR), (CATCHES, True, RunState.OK)],
+)
+async def test_an_interrupt_aborts_what_was_queued_before(
+    kernels: Kernels, kernel_id: KernelId, source: str, stop_on_error: bool, ends: RunState, by_signal: bool
+) -> None:
+    if by_signal and ends is RunState.OK:
+        pytest.skip("nobody can know that a signal was sent and caught")
+    async with place_with(kernels) as place, telling(kernels, place, kernel_id):
+        runs = await place.submit(kernel_id, source, "print(2)", stop_on_error=stop_on_error)
+        runs += await place.submit(kernel_id, "print(3)")
         await place.target.wait_text(runs[0], "began")
-        await kernels.interrupt_kernel(kernel_id)
-        await place.target.wait_ended(*runs, timeout=10)
-        assert [run.state for run in runs] == [RunState.ERROR, RunState.ABORTED]
-        assert place.target.errors(runs[0]) == ["KeyboardInterrupt"]
+        if by_signal:
+            os.kill(kernels.get_kernel(kernel_id).provisioner.pid, signal.SIGINT)
+        else:
+            await kernels.interrupt_kernel(kernel_id)
+            await place.target.wait(lambda: ("ended", runs[2].id) in place.target.calls)
+            runs += await place.submit(kernel_id, "print(4)")
+        await place.target.wait_ended(*runs, timeout=30)
+        after = [RunState.OK] if not by_signal else []
+        assert [run.state for run in runs] == [ends, RunState.ABORTED, RunState.ABORTED, *after]
+        assert place.target.errors(runs[0]) == (["KeyboardInterrupt"] if ends is RunState.ERROR else [])
+        assert runs[1].started_at is runs[2].started_at is None
+        assert runs[1].outcome is not None
+        assert runs[1].outcome.reason == "the kernel was interrupted"
         assert (await place.run(kernel_id, "1")).state is RunState.OK
+
+
+async def test_an_interrupt_while_the_kernel_starts(kernels: Kernels) -> None:
+    """Nothing of ours is there yet; what waits is taken back all the same."""
+    async with place_with(kernels) as place, kernel_of(kernels, place) as kernel_id:
+        runs = await place.submit(kernel_id, "print(1)", "print(2)")
+        place.runners.interrupted(kernel_id)
+        assert [run.state for run in runs] == [RunState.ABORTED] * 2
+        again = await place.run(kernel_id, "print('again')")
+        assert again.state is RunState.OK
+
+
+async def test_runs_right_behind_an_error(kernels: Kernels, kernel_id: KernelId) -> None:
+    """The kernel aborts what is queued when a cell fails, for a moment: what comes after that is not what it means."""
+    async with place_with(kernels) as place:
+        for _ in range(30):
+            [bad] = await place.submit(kernel_id, "1 / 0")
+            await place.target.wait_ended(bad)
+            assert (await place.run(kernel_id, "1")).state is RunState.OK
 
 
 async def test_the_restarters_callbacks_are_taken_back(kernels: Kernels) -> None:

@@ -28,6 +28,13 @@ class AwaitIdle:
 
 
 @dataclass(frozen=True, slots=True)
+class AwaitReply:
+    """Say ``ReplyOverdue`` unless this run has ended within a bounded time."""
+
+    run: RunId
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """This run has ended. Write its last output, its count and its outcome; nothing follows."""
 
@@ -35,4 +42,4 @@ class Finish:
     outcome: Outcome
 
 
-Effect = Connect | Execute | AwaitIdle | Finish
+Effect = Connect | Execute | AwaitIdle | AwaitReply | Finish

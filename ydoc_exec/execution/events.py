@@ -35,11 +35,15 @@ class KernelReady:
 
 @dataclass(frozen=True, slots=True)
 class Replied:
-    """The kernel's ``execute_reply`` came (shell channel)."""
+    """The kernel's ``execute_reply`` came (shell channel).
+
+    ``interrupted``: the error is that of an interrupt, whoever sent it.
+    """
 
     run: RunId
     status: Literal["ok", "error", "aborted"]
     execution_count: int | None = None
+    interrupted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,18 @@ class IdleOverdue:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplyOverdue:
+    """The kernel went idle a while ago and has not replied: the reply was lost, or it never replies."""
+
+    run: RunId
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """Somebody has interrupted the kernel, whatever it was doing."""
+
+
+@dataclass(frozen=True, slots=True)
 class KernelLost:
     """The kernel died, was restarted, shut down, or cannot be reached."""
 
@@ -70,4 +86,14 @@ class Cancelled:
     runs: frozenset[RunId]
 
 
-Event = Submitted | KernelReady | Replied | WentIdle | IdleOverdue | KernelLost | Cancelled
+Event = (
+    Submitted
+    | KernelReady
+    | Replied
+    | WentIdle
+    | IdleOverdue
+    | ReplyOverdue
+    | Interrupted
+    | KernelLost
+    | Cancelled
+)

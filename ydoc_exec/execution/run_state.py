@@ -14,11 +14,11 @@ class RunState(str, Enum):
     OK = "ok"
     ERROR = "error"
     ABORTED = "aborted"
-    """It never started: a cell before it failed or was interrupted."""
+    """It never started: a cell before it failed, or the kernel was interrupted."""
     CANCELLED = "cancelled"
     """It never started: somebody took it out of the queue."""
     LOST = "lost"
-    """The kernel died, was restarted or could not be reached."""
+    """The kernel died, was restarted or could not be reached, or nobody knows how the run ended."""
 
     @property
     def ended(self) -> bool:

@@ -24,13 +24,15 @@ from anyio.abc import TaskGroup, TaskStatus
 from typing_extensions import TypeVarTuple, Unpack
 
 from ydoc_exec.errors import KernelReplaced, KernelUnavailable
-from ydoc_exec.execution.effects import AwaitIdle, Connect, Effect, Execute, Finish
+from ydoc_exec.execution.effects import AwaitIdle, AwaitReply, Connect, Effect, Execute, Finish
 from ydoc_exec.execution.events import (
     Cancelled,
     IdleOverdue,
+    Interrupted,
     KernelLost,
     KernelReady,
     Replied,
+    ReplyOverdue,
     Request,
     Submitted,
     WentIdle,
@@ -58,6 +60,9 @@ Ts = TypeVarTuple("Ts")
 
 LATE_RUNS = 1000
 """How many ended runs of one kernel may still have output coming (threads, background tasks)."""
+
+INTERRUPTS = ("KeyboardInterrupt", "InterruptException")
+"""How kernels name the error of a cell that was interrupted (ipykernel and others in Python, IJulia)."""
 
 BUSY_PAUSE = 4.0
 LONGEST_PAUSE = 1.0
@@ -217,6 +222,10 @@ class KernelRunner:
         """Take queued runs out of the queue. Those that have started go on."""
         self._post(Cancelled(runs))
 
+    def interrupted(self) -> None:
+        """Somebody has interrupted the kernel: what was submitted before does not run any more."""
+        self._post(Interrupted())
+
     def lose(self, reason: str, *, said: bool) -> None:
         """The kernel's process is gone; another one may take later runs.
 
@@ -286,7 +295,11 @@ class KernelRunner:
                         self._inbox.append(KernelLost(self._why_closed))
                     self._start_task(self._keep_link)
                 elif isinstance(effect, AwaitIdle):
-                    self._start_task(self._await_idle, self._executions[effect.run])
+                    self._start_task(self._await_end, self._executions[effect.run], IdleOverdue(effect.run))
+                elif isinstance(effect, AwaitReply):
+                    self._start_task(self._await_end, self._executions[effect.run], ReplyOverdue(effect.run))
+                else:
+                    assert isinstance(effect, Finish)
 
     def _execute(self, execution: Execution) -> None:
         assert self._link is not None, "the queue sends nothing while the link is down"
@@ -401,7 +414,10 @@ class KernelRunner:
         run.note_time("shell.execute_reply", message["header"].get("date"))
         self._post(
             Replied(
-                run.id, status if status in ("ok", "error") else "aborted", content.get("execution_count")
+                run.id,
+                status if status in ("ok", "error") else "aborted",
+                content.get("execution_count"),
+                interrupted=content.get("ename") in INTERRUPTS,
             )
         )
 
@@ -530,11 +546,11 @@ class KernelRunner:
             self._link_scope.cancel()
             self._link_scope = None
 
-    async def _await_idle(self, execution: Execution) -> None:
-        """Idle is overdue when nothing of the run was heard for a while: a flood takes its time to pass."""
+    async def _await_end(self, execution: Execution, overdue: QueueEvent) -> None:
+        """It is overdue when nothing of the run was heard for a while: a flood takes its time to pass."""
         while not execution.run.state.ended:
             rest = execution.heard_at + self._settings.idle_timeout - monotonic()
             if rest <= 0:
-                self._post(IdleOverdue(execution.run.id))
+                self._post(overdue)
                 return
             await sleep(rest)

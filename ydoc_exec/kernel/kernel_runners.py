@@ -105,6 +105,12 @@ class KernelRunners:
         if runner is not None and (kernel_id not in self._managers or runner.outdated):
             runner.close(REPLACED)
 
+    def interrupted(self, kernel_id: KernelId) -> None:
+        """Somebody has interrupted the kernel, or tried."""
+        runner = self._runners.get(kernel_id)
+        if runner is not None:
+            runner.interrupted()
+
     def close(self, reason: str) -> None:
         """End every run of every kernel and take no more."""
         self._closed = True
