@@ -3,6 +3,7 @@
     YdocExecError
     ├── BadRequest                400   the request itself makes no sense
     │   ├── BadRoomId             400
+    │   ├── NotANotebook          400
     │   └── ProtocolError         400   a websocket frame that is none
     ├── NotFound                  404
     │   ├── DocumentNotFound      404
@@ -11,6 +12,7 @@
     │   ├── CopyNotFound          404
     │   ├── RunNotFound           404
     │   └── BatchNotFound         404
+    ├── PredecessorNotSeen        408
     ├── Conflict                  409   fine in itself, but not now
     │   ├── NotACodeCell          409
     │   ├── BarrierNotReached     409
@@ -19,7 +21,10 @@
     │   ├── OpenAsOtherType       409
     │   ├── OpenElsewhere         409
     │   ├── RunEnded              409
-    │   └── RunStarted            409
+    │   ├── RunStarted            409
+    │   ├── SourceMismatch        409
+    │   ├── NothingToRun          409
+    │   └── NoSuchKernelSpec      409
     ├── LoadFailed                500   the file is there and cannot become a document
     ├── SaveFailed                500   the document could not be written to its file
     ├── CopyFailed                500   a recovery copy could not be written or read
@@ -72,6 +77,17 @@ class BadRoomId(BadRequest):
             f"{self.name!r} does not name a document: {self.why}. Ask for a name with "
             "PUT /api/collaboration/session/{path}."
         )
+
+
+class NotANotebook(BadRequest):
+    """A file that has no cells."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"{self.path!r} is no notebook, so there is nothing to run. Name a notebook."
 
 
 class ProtocolError(BadRequest):
@@ -167,6 +183,23 @@ class BatchNotFound(NotFound):
 
     def __str__(self) -> str:
         return f"There is no batch {self.batch_id!r}, or it ended too long ago. Look at the cells themselves."
+
+
+class PredecessorNotSeen(YdocExecError):
+    """The request that was to come before has not come."""
+
+    status = 408
+
+    def __init__(self, request: str, seconds: float) -> None:
+        super().__init__(request, seconds)
+        self.request = request
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return (
+            f"The request {self.request!r}, after which this one was to be taken, did not come within "
+            f"{self.seconds:g} seconds, so nothing was run. Run again."
+        )
 
 
 class Conflict(YdocExecError):
@@ -301,6 +334,42 @@ class RunStarted(Conflict):
         return (
             f"Run {self.run_id!r} has been started and cannot be cancelled. Interrupt the kernel to end it."
         )
+
+
+class SourceMismatch(Conflict):
+    """The cell's text in the document is not the one that somebody wanted to run."""
+
+    def __init__(self, cell_id: str) -> None:
+        super().__init__(cell_id)
+        self.cell_id = cell_id
+
+    def __str__(self) -> str:
+        return (
+            f"The text of cell {self.cell_id!r} on the server is not the one that was to run, so nothing was run. "
+            "Look at the cell and run again."
+        )
+
+
+class NothingToRun(Conflict):
+    """A notebook without code cells."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"{self.path!r} has no code cells, so there is nothing to run. Name a notebook with code."
+
+
+class NoSuchKernelSpec(Conflict):
+    """The kernel that a notebook wants is not installed."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"There is no kernel named {self.name!r} on this server, so nothing was run. Install it or name another one."
 
 
 class ServerStopping(YdocExecError):

@@ -16,8 +16,9 @@ from ydoc_exec.documents.collaboration import Collaboration
 from ydoc_exec.documents.notices import NoticeEvent
 from ydoc_exec.handlers.base import NotServing
 from ydoc_exec.handlers.contents_manager import taken_over
-from ydoc_exec.handlers.execute_handler import ExecuteHandler
+from ydoc_exec.handlers.execute_handler import ExecuteHandler, PathExecuteHandler
 from ydoc_exec.handlers.kernel_connection import ready_while_busy
+from ydoc_exec.handlers.notebook_sessions import NotebookSessions
 from ydoc_exec.handlers.recovery_handler import RecoveryHandler
 from ydoc_exec.handlers.requests_handler import RequestHandler, RequestsHandler
 from ydoc_exec.handlers.room_handler import RoomHandler
@@ -105,7 +106,8 @@ class YdocExec(ExtensionApp):
         help="Whether cursor movements in printed text (nested progress bars) are carried out.",
     ).tag(config=True)
     barrier_timeout = Float(
-        DEFAULTS.barrier_timeout, help="Seconds a request to execute waits for the edits it names."
+        DEFAULTS.barrier_timeout,
+        help="Seconds a request to execute waits for the edits, the text or the request that it names.",
     ).tag(config=True)
     kernel_timeout = Float(
         DEFAULTS.kernel_timeout, help="Seconds a run waits for its kernel to be ready."
@@ -181,12 +183,17 @@ class YdocExec(ExtensionApp):
         # Made when the event loop runs; requests that come before wait for it.
         self._collaboration: asyncio.Future[Collaboration] | None = None
         wiring = {"collaboration": self._wait_for_collaboration}
+        server = self._server
+        sessions = NotebookSessions(
+            server.session_manager, server.kernel_spec_manager, server.kernel_manager.default_kernel_name
+        )
         self.handlers.extend(
             [
                 (r"/api/collaboration/session/(.*)", SessionHandler, wiring),
                 (r"/api/collaboration/room/(.*)", RoomHandler, wiring),
                 (r"/api/collaboration/save/(.*)", SaveHandler, wiring),
                 (r"/api/collaboration/recovery/(.*)", RecoveryHandler, wiring),
+                (r"/api/collaboration/execute/(.*)", PathExecuteHandler, wiring | {"sessions": sessions}),
                 (rf"/api/kernels/{KERNEL_ID}/execute", ExecuteHandler, wiring),
                 (rf"/api/kernels/{KERNEL_ID}/state", StateHandler, wiring),
                 (rf"/api/kernels/{KERNEL_ID}/requests", RequestsHandler, wiring),

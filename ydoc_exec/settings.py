@@ -70,7 +70,7 @@ class Settings:
     shows such bars one below the other."""
 
     barrier_timeout: float = 10.0
-    """How long a request to execute waits for the edits it names to arrive."""
+    """How long a request to execute waits for the edits, the text or the earlier request that it names to arrive."""
 
     kernel_timeout: float = 60.0
     """How long a run waits for its kernel to be ready."""

@@ -12,10 +12,28 @@ from hypothesis import strategies as st
 from ydoc_exec.errors import BadRequest
 from ydoc_exec.handlers.bodies import MAX_CELLS, ExecuteBody, SessionBody
 from ydoc_exec.ids import CellId, RoomId
+from ydoc_exec.notebook.known_source import KnownSource
 
 ROOM = "json:notebook:file"
+TEXT = ((CellId("a"), KnownSource(text="1")),)
+HASHES = ((CellId("a"), KnownSource(hash="1")), (CellId("b"), KnownSource(hash="2")))
 FIELDS = st.sampled_from(
-    ["document_id", "cell_id", "cell_ids", "after", "stop_on_error", "record_timing", "format", "type"]
+    [
+        "document_id",
+        "cell_id",
+        "cell_ids",
+        "after",
+        "stop_on_error",
+        "record_timing",
+        "format",
+        "type",
+        "path",
+        "code",
+        "metadata",
+        "cells",
+        "request_id",
+        "kernel_name",
+    ]
 )
 
 
@@ -27,11 +45,26 @@ def several(cells: object, **fields: object) -> dict[str, object]:
     return {"document_id": ROOM, "cell_ids": cells, **fields}
 
 
-def body(
-    *cells: str, after: str | None = None, stop_on_error: bool = True, record_timing: bool = False
-) -> ExecuteBody:
+def body(*cells: str, form: str = "jupyter_docprovider", **fields: Any) -> ExecuteBody:
     names = tuple(CellId(cell) for cell in cells)
-    return ExecuteBody(RoomId.parse(ROOM), names, after, stop_on_error, record_timing)
+    every: dict[str, Any] = {"room": RoomId.parse(ROOM), "cells": names, "form": form, **fields}
+    return ExecuteBody(**every)
+
+
+def ours(*cells: str, **fields: Any) -> ExecuteBody:
+    return body(*cells, form="ydoc_exec", **fields)
+
+
+def nbmodel(**metadata: object) -> dict[str, object]:
+    return {"code": "1", "metadata": {"cell_id": "a", **metadata}}
+
+
+def documents(*cells: object, **fields: object) -> dict[str, object]:
+    return {"document_id": ROOM, "cells": list(cells), **fields}
+
+
+def hashed(cell: str, value: str = "1") -> dict[str, str]:
+    return {"cell_id": cell, "source_hash": value}
 
 
 @pytest.mark.parametrize(
@@ -39,9 +72,26 @@ def body(
     [
         (execute(), body("a")),
         (execute(something="else", after=None), body("a")),
-        (several(["a"]), body("a")),
-        (several(["b", "a"]), body("b", "a")),
-        (several([str(n) for n in range(MAX_CELLS)]), body(*(str(n) for n in range(MAX_CELLS)))),
+        (several(["a"]), ours("a")),
+        (several(["b", "a"]), ours("b", "a")),
+        (several([str(n) for n in range(MAX_CELLS)]), ours(*(str(n) for n in range(MAX_CELLS)))),
+        ({"path": "b.ipynb", "cell_ids": ["a"]}, ours("a", room=None, path="b.ipynb")),
+        ({"path": "b.ipynb", "cell_id": "a"}, ours("a", room=None, path="b.ipynb")),
+        ({"path": "b.ipynb"}, ours(room=None, path="b.ipynb", cells=None)),
+        (nbmodel(document_id=ROOM), body("a", form="nbmodel", known=TEXT)),
+        (
+            nbmodel(document_id=ROOM, document_path="b", record_timing=True),
+            body("a", form="nbmodel", known=TEXT, record_timing=True),
+        ),
+        (nbmodel(document_path="b"), body("a", form="nbmodel", known=TEXT, room=None, path="b")),
+        (
+            nbmodel(document_id="elsewhere", document_path="b", record_timing=None),
+            body("a", form="nbmodel", known=TEXT, room=None, path="b"),
+        ),
+        (
+            documents(hashed("a"), hashed("b", "2"), request_id="r", previous_request_id="q", client_id="c"),
+            body("a", "b", form="server_documents", known=HASHES, request="r", previous="q"),
+        ),
         (execute(after="token"), body("a", after="token")),
         (execute(after="x" * 128), body("a", after="x" * 128)),
         (execute(stop_on_error=False), body("a", stop_on_error=False)),
@@ -75,6 +125,23 @@ def test_what_is_understood(given: object, read: ExecuteBody) -> None:
         (several([["a"]]), "strings"),
         (several(["a", "b", "a"]), "twice"),
         (several(["a"] * (MAX_CELLS + 1)), "more than"),
+        ({"path": 1, "cell_id": "a"}, "path"),
+        ({"path": "b", "cell_ids": []}, "at least one"),
+        (nbmodel(), "document_id"),
+        (nbmodel(document_id="elsewhere"), "elsewhere"),
+        (nbmodel(document_id=ROOM, cell_id=None), "cell_id"),
+        (nbmodel(document_id=ROOM, cell_id=1), "cell_id"),
+        (nbmodel(document_id=ROOM, record_timing=1), "record_timing"),
+        ({"code": "1"}, "cell_id"),
+        ({"code": 1, "metadata": {"cell_id": "a", "document_id": ROOM}}, "code"),
+        (nbmodel(document_id=ROOM) | {"server": {"url": "http://other"}}, "gateway"),
+        (documents(), "at least one"),
+        (documents("a"), "source_hash"),
+        (documents({"cell_id": "a"}), "source_hash"),
+        (documents({"source_hash": "1"}), "strings"),
+        (documents(hashed("a"), hashed("a")), "twice"),
+        (documents(hashed("a"), request_id=1), "request_id"),
+        (documents(hashed("a"), previous_request_id=""), "previous_request_id"),
         (execute(after=""), "after"),
         (execute(after=1), "after"),
         (execute(after="x" * 129), "after"),
@@ -88,6 +155,29 @@ def test_what_is_refused_and_why(given: Any, says: str) -> None:
     with pytest.raises(BadRequest, match=says) as refused:
         ExecuteBody.read(given)
     assert refused.value.status == 400
+
+
+@pytest.mark.parametrize(
+    "given, read",
+    [
+        ({}, ours(room=None, cells=None)),
+        ({"cell_ids": ["b", "a"]}, ours("b", "a", room=None)),
+        (
+            {"kernel_name": "ir", "stop_on_error": False, "record_timing": True},
+            ours(room=None, cells=None, kernel_name="ir", stop_on_error=False, record_timing=True),
+        ),
+    ],
+)
+def test_what_is_understood_beside_a_path(given: object, read: ExecuteBody) -> None:
+    assert ExecuteBody.read_for_path(given) == read
+
+
+@pytest.mark.parametrize(
+    "given", [[], None, {"cell_ids": []}, {"cell_ids": None}, {"kernel_name": 1}, {"kernel_name": ""}]
+)
+def test_what_is_refused_beside_a_path(given: Any) -> None:
+    with pytest.raises(BadRequest):
+        ExecuteBody.read_for_path(given)
 
 
 def test_a_session() -> None:
@@ -109,6 +199,6 @@ json_values = st.recursive(
 
 @given(json_values | st.dictionaries(FIELDS, json_values))
 def test_whatever_comes_is_read_or_refused(something: object) -> None:
-    for reader in (ExecuteBody.read, SessionBody.read):
+    for reader in (ExecuteBody.read, ExecuteBody.read_for_path, SessionBody.read):
         with suppress(BadRequest):
             reader(something)

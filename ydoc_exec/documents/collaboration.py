@@ -138,7 +138,7 @@ class Collaboration:
                         Execution(documents, runners, book, settings),
                         runners,
                         book,
-                        RunRecords(book, runners),
+                        RunRecords(book, runners, documents),
                         KernelStates(
                             tasks, kernels, book, settings.kernel_timeout, remote=gateway is not None
                         ),

@@ -2,33 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
+from ydoc_exec.documents.open_document import OpenDocument
 from ydoc_exec.documents.open_documents import OpenDocuments
-from ydoc_exec.errors import BadRoomId, CellNotFound, NotACodeCell
+from ydoc_exec.documents.request_order import RequestOrder
+from ydoc_exec.errors import BadRoomId, CellNotFound, NotACodeCell, NothingToRun, SourceMismatch
 from ydoc_exec.ids import CellId, KernelId, RoomId, new_batch_id, new_run_id
 from ydoc_exec.kernel.kernel_runners import KernelRunners
 from ydoc_exec.kernel.run import Run
 from ydoc_exec.kernel.run_book import RunBook
+from ydoc_exec.notebook.cell_view import CellView
+from ydoc_exec.notebook.known_source import KnownSource
+from ydoc_exec.notebook.notebook import Notebook
 from ydoc_exec.settings import Settings
 
+KernelFor = Callable[["str | None", str], Awaitable[KernelId]]
+"""Finds or starts the kernel of the notebook that wants a kernel of this name, at this path."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExecuteRequest:
     """The cells of one gesture, in the order they are to run.
 
-    ``after`` names a barrier that the client sends on the room's websocket: what it typed before counts.
+    Args:
+        kernel: the kernel's id, or what finds it when everything else is known to be right.
+        cells: None for all cells that can run.
+        after: names a barrier that the client sends on the room's websocket: what it typed before counts.
+        known: the text of cells as the client has it; nothing else is run.
+        request, previous: the client's ids of this request and the one that is to come before it.
+        form: whose body it was.
     """
 
-    kernel: KernelId
+    kernel: KernelId | KernelFor
     room: RoomId
-    cells: Sequence[CellId]
+    cells: Sequence[CellId] | None
     user: str
     name: str = ""
     after: str | None = None
     stop_on_error: bool = True
     record_timing: bool = False
+    known: Mapping[CellId, KnownSource] = field(default_factory=dict)
+    request: str | None = None
+    previous: str | None = None
+    form: str = "ydoc_exec"
 
 
 class Execution:
@@ -41,47 +59,85 @@ class Execution:
         self._runners = runners
         self._book = book
         self._settings = settings
+        self._order = RequestOrder()
 
     async def submit(self, request: ExecuteRequest) -> list[Run]:
         """Queue all the cells or none. When it returns they are marked in the document.
 
-        Raises ``KernelNotFound``, ``DocumentNotFound``, ``CellNotFound``, ``NotACodeCell``,
-        ``BarrierNotReached``, ``BadRoomId`` or ``LoadFailed``, and has changed nothing then.
+        Raises ``KernelNotFound``, ``DocumentNotFound``, ``CellNotFound``, ``NotACodeCell``, ``NothingToRun``,
+        ``BarrierNotReached``, ``PredecessorNotSeen``, ``SourceMismatch``, ``BadRoomId``, ``LoadFailed`` or what finding
+        the kernel raises, and has changed nothing then.
         """
-        await self._runners.get(request.kernel)  # refuse early
+        if isinstance(request.kernel, str):
+            await self._runners.get(request.kernel)  # refuse early
+        if request.previous is not None:
+            await self._order.after(request.room, request.previous, self._settings.barrier_timeout)
         async with self._documents.open(request.room) as document:
             notebook, target = document.notebook, document.target
             if notebook is None or target is None:
                 raise BadRoomId(str(request.room), "it is no notebook and has no cells")
             if request.after is not None:
                 await document.room.barrier(request.after, self._settings.barrier_timeout)
-            # Again, because the kernel may have been restarted meanwhile, which ends its runner.
-            runner = await self._runners.get(request.kernel)
-            # From here on nothing waits: the text that is read now is the text that runs.
-            runs: list[Run] = []
-            batch = new_batch_id()
-            for cell_id in request.cells:
-                try:
-                    cell = notebook.cell(cell_id)
-                except CellNotFound:
-                    raise CellNotFound(cell_id, document.document.path or str(request.room)) from None
-                if cell.cell_type != "code":
-                    raise NotACodeCell(cell_id, cell.cell_type)
-                runs.append(
-                    Run(
-                        id=new_run_id(),
-                        kernel=request.kernel,
-                        room=request.room,
-                        cell=cell_id,
-                        source=cell.source,
-                        user=request.user,
-                        name=request.name,
-                        seq=self._book.next_seq(),
-                        stop_on_error=request.stop_on_error and "raises-exception" not in cell.tags,
-                        record_timing=request.record_timing,
-                        batch=batch,
-                        path=document.document.path,
-                    )
+            if request.known:
+                await document.room.until(
+                    lambda: all(
+                        (source := notebook.source(cell)) is not None and known.is_of(source)
+                        for cell, known in request.known.items()
+                    ),
+                    self._settings.barrier_timeout,
                 )
+            cells = self._cells(document, notebook, request)
+            kernel = (
+                request.kernel
+                if isinstance(request.kernel, str)
+                else await request.kernel(notebook.kernel_name(), document.document.path or "")
+            )
+            # Also if it was there before: it may have been restarted meanwhile, which ends its runner.
+            runner = await self._runners.get(kernel)
+            # From here on nothing waits: the text that is read now is the text that runs.
+            cells = self._cells(document, notebook, request)
+            batch = new_batch_id()
+            runs = [
+                Run(
+                    id=new_run_id(),
+                    kernel=kernel,
+                    room=request.room,
+                    cell=cell.cell_id,
+                    source=cell.source,
+                    user=request.user,
+                    name=request.name,
+                    seq=self._book.next_seq(),
+                    stop_on_error=request.stop_on_error and "raises-exception" not in cell.tags,
+                    record_timing=request.record_timing,
+                    batch=batch,
+                    path=document.document.path,
+                    form=request.form,
+                )
+                for cell in cells
+            ]
             runner.submit(runs, target)
+            if request.request is not None:
+                self._order.taken(request.room, request.request)
             return runs
+
+    # Private
+
+    def _cells(self, document: OpenDocument, notebook: Notebook, request: ExecuteRequest) -> list[CellView]:
+        """The cells as they are now, all of which can run."""
+        path = document.document.path or str(request.room)
+        wanted = notebook.code_cells() if request.cells is None else request.cells
+        if not wanted:
+            raise NothingToRun(path)
+        cells: list[CellView] = []
+        for cell_id in wanted:
+            try:
+                cell = notebook.cell(cell_id)
+            except CellNotFound:
+                raise CellNotFound(cell_id, path) from None
+            if cell.cell_type != "code":
+                raise NotACodeCell(cell_id, cell.cell_type)
+            known = request.known.get(cell_id)
+            if known is not None and not known.is_of(cell.source):
+                raise SourceMismatch(cell_id)
+            cells.append(cell)
+        return cells

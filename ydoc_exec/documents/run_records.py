@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ydoc_exec.errors import BatchNotFound, RunEnded, RunNotFound, RunStarted
+from ydoc_exec.documents.open_documents import OpenDocuments
+from ydoc_exec.errors import BatchNotFound, RunEnded, RunNotFound, RunStarted, YdocExecError
 from ydoc_exec.execution.run_state import RunState
 from ydoc_exec.ids import BatchId, KernelId, RunId
 from ydoc_exec.kernel.kernel_runners import KernelRunners
 from ydoc_exec.kernel.run import Run
 from ydoc_exec.kernel.run_book import RunBook
+
+logger = logging.getLogger(__name__)
 
 Record = dict[str, Any]
 """``Run.record`` with ``place``, the number of runs that come before it, or None."""
@@ -39,8 +43,9 @@ class Filter:
 class RunRecords:
     """Tells of runs by kernel and id, and takes those that wait out of their queue."""
 
-    def __init__(self, book: RunBook, runners: KernelRunners) -> None:
+    def __init__(self, book: RunBook, runners: KernelRunners, documents: OpenDocuments) -> None:
         self._book = book
+        self._documents = documents
         self._runners = runners
 
     def record(self, run: Run) -> Record:
@@ -56,6 +61,24 @@ class RunRecords:
         live = ({**run.record(), "place": place} for place, run in enumerate(self._book.live(kernel_id)))
         ended = ({**run.record(), "place": None} for run in self._book.recent(kernel_id))
         return [*_first(live, wanted, limit), *_first(ended, wanted, limit)][:limit]
+
+    async def outputs(self, record: Record) -> list[dict[str, Any]] | None:
+        """What the run left in its cell; None if it has not ended, or the cell is gone or was run again since."""
+        try:
+            run = self._book.get(RunId(record["run_id"]))
+        except RunNotFound:
+            return None
+        if not run.state.ended:
+            return None
+        try:
+            async with self._documents.open(run.room) as document:
+                if document.notebook is None or document.target is None or not document.target.owns(run):
+                    return None
+                result = document.notebook.result(run.cell)
+        except YdocExecError as error:
+            logger.warning("The outputs of run %s cannot be read: %s", run.id, error)
+            return None
+        return None if result is None else [output.output for output in result.outputs or ()]
 
     def cancel(self, kernel_id: KernelId, run_id: RunId) -> None:
         """Take a run out of its queue. Raises ``RunNotFound``, ``RunStarted`` or ``RunEnded``."""

@@ -6,6 +6,7 @@ it adds that itself (``requestServer.ts``), and reads ``request_status``, ``pend
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from ydoc_exec.documents.run_records import Record
@@ -27,3 +28,20 @@ def nbmodel_keys(record: Record) -> dict[str, Any]:
         "pending": not state.ended,
         "request_status": "complete" if state.ended else state.value,
     }
+
+
+def nbmodel_answer(record: Record, outputs: list[dict[str, Any]] | None) -> tuple[int, dict[str, Any]]:
+    """The status and the body with which it is told what became of a run.
+
+    202 while it is under way, 200 with the kernel's reply and the outputs as JSON text (not there if they are not known
+    any more), 500 with ``error`` for a run that the kernel never had or that was lost with it.
+    """
+    answer = record | nbmodel_keys(record)
+    state = RunState(record["state"])
+    if not state.ended:
+        return 202, answer
+    if state not in (RunState.OK, RunState.ERROR):
+        return 500, answer | {"error": record["reason"], "message": record["reason"]}
+    if outputs is not None:
+        answer["outputs"] = json.dumps(outputs)
+    return 200, answer | {"status": state.value}

@@ -12,8 +12,9 @@ from jupyter_server.utils import ensure_async
 from tornado import web
 
 from ydoc_exec.documents.collaboration import Collaboration, FileIds
-from ydoc_exec.errors import YdocExecError
+from ydoc_exec.errors import DocumentNotFound, NotANotebook, YdocExecError
 from ydoc_exec.handlers.bodies import BadBody
+from ydoc_exec.ids import RoomId
 
 
 class NotServing(YdocExecError):
@@ -61,6 +62,20 @@ class YdocExecHandler(APIHandler):
         """Whether the server's authorizer lets the user do this too."""
         user = self.current_user
         return bool(await ensure_async(self.authorizer.is_authorized(self, user, action, resource)))
+
+    async def notebook_at(self, path: str) -> RoomId:
+        """The room of the notebook at this path. Raises ``DocumentNotFound`` or ``NotANotebook``."""
+        path = path.strip("/")
+        contents: Any = self.contents_manager
+        if not await ensure_async(contents.file_exists(path)):
+            raise DocumentNotFound(path)
+        model = await ensure_async(contents.get(path, content=False))
+        if model["type"] != "notebook":
+            raise NotANotebook(path)
+        file_id = self.file_ids.get_id(path) or self.file_ids.index(path)
+        if file_id is None:
+            raise DocumentNotFound(path)
+        return RoomId("json", "notebook", file_id)
 
     @property
     def file_ids(self) -> FileIds:

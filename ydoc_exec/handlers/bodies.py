@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ydoc_exec.errors import BadRequest
 from ydoc_exec.ids import CellId, RoomId
+from ydoc_exec.notebook.known_source import KnownSource
 
 MAX_CELLS = 10_000
 
@@ -38,43 +39,133 @@ class SessionBody:
 
 @dataclass(frozen=True, slots=True)
 class ExecuteBody:
-    """``POST /api/kernels/{kernel_id}/execute``."""
+    """``POST /api/kernels/{kernel_id}/execute``: one of four forms, told apart by their keys.
 
-    room: RoomId
-    cells: tuple[CellId, ...]
-    after: str | None
-    stop_on_error: bool
-    record_timing: bool
+    - ``ydoc_exec``: ``{"document_id", "cell_ids", "after"?, "stop_on_error"?, "record_timing"?}``, or with ``path`` in
+      the place of ``document_id``; then no ``cell_ids`` mean all cells with code.
+    - ``jupyter_docprovider``, the stock front end's: ``{"document_id", "cell_id"}``.
+    - ``nbmodel``, that of jupyter-server-nbmodel 0.2: ``{"code", "metadata": {"cell_id", "document_id"?,
+      "document_path"?, "record_timing"?}}``.
+    - ``server_documents``, that of jupyter-server-documents 0.3: ``{"document_id", "cells": [{"cell_id",
+      "source_hash"}], "request_id"?, "previous_request_id"?}``.
+
+    Exactly one of ``room`` and ``path`` is there, unless the path is in the request's address. What else is in a body is
+    for others.
+    """
+
+    room: RoomId | None
+    cells: tuple[CellId, ...] | None
+    after: str | None = None
+    stop_on_error: bool = True
+    record_timing: bool = False
+    path: str | None = None
+    known: tuple[tuple[CellId, KnownSource], ...] = ()
+    request: str | None = None
+    previous: str | None = None
+    form: str = "ydoc_exec"
+    kernel_name: str | None = None
 
     @classmethod
     def read(cls, body: Any) -> ExecuteBody:
-        """The stock ``{"document_id", "cell_id"}`` or ours, ``{"document_id", "cell_ids", "after"?,
-        "stop_on_error"?, "record_timing"?}``; what else is in it is for others."""
+        """The body of a request that names the kernel in its address."""
         fields = _object(body)
-        room = RoomId.parse(_string(fields, "document_id"))
-        if ("cell_id" in fields) == ("cell_ids" in fields):
-            raise BadBody("it needs either 'cell_id' or 'cell_ids'")
+        if "code" in fields:
+            return cls._nbmodel(fields)
+        if "cells" in fields:
+            return cls._server_documents(fields)
+        path = None
+        if "path" in fields and "document_id" not in fields:
+            path = _string(fields, "path")
+        room = None if path is not None else RoomId.parse(_string(fields, "document_id"))
         if "cell_id" in fields:
-            cells: Any = [_string(fields, "cell_id")]
+            if "cell_ids" in fields:
+                raise BadBody("it needs either 'cell_id' or 'cell_ids'")
+            form = "jupyter_docprovider" if path is None else "ydoc_exec"
+            cells: tuple[CellId, ...] | None = (CellId(_string(fields, "cell_id")),)
+        elif "cell_ids" in fields or path is None:
+            form, cells = "ydoc_exec", _cell_ids(fields)
         else:
-            cells = fields["cell_ids"]
-            if not isinstance(cells, list) or not cells:
-                raise BadBody("'cell_ids' must be a list of at least one cell id")
-            if len(cells) > MAX_CELLS:
-                raise BadBody(f"'cell_ids' has more than {MAX_CELLS} cell ids")
-            if not all(isinstance(cell, str) and cell for cell in cells):
-                raise BadBody("'cell_ids' must contain strings and nothing else")
-            if len(set(cells)) != len(cells):
-                raise BadBody("'cell_ids' names a cell twice")
-        after = fields.get("after")
-        if after is not None and not (isinstance(after, str) and 0 < len(after) <= 128):
-            raise BadBody("'after' must be the token of a barrier, a string of at most 128 characters")
+            form, cells = "ydoc_exec", None
+        return cls._ours(fields, room, path, cells, form)
+
+    @classmethod
+    def read_for_path(cls, body: Any) -> ExecuteBody:
+        """The body of a request that names the document in its address: ``{"cell_ids"?, "kernel_name"?, "after"?,
+        "stop_on_error"?, "record_timing"?}``."""
+        fields = _object(body)
+        cells = _cell_ids(fields) if "cell_ids" in fields else None
+        read = cls._ours(fields, None, None, cells, "ydoc_exec")
+        if fields.get("kernel_name") is None:
+            return read
+        return replace(read, kernel_name=_string(fields, "kernel_name"))
+
+    # Private
+
+    @classmethod
+    def _ours(
+        cls,
+        fields: dict[str, Any],
+        room: RoomId | None,
+        path: str | None,
+        cells: tuple[CellId, ...] | None,
+        form: str,
+    ) -> ExecuteBody:
         return cls(
             room,
-            tuple(CellId(cell) for cell in cells),
-            after,
+            cells,
+            _token(fields, "after", "the token of a barrier"),
             _flag(fields, "stop_on_error", default=True),
             _flag(fields, "record_timing", default=False),
+            path=path,
+            form=form,
+        )
+
+    @classmethod
+    def _nbmodel(cls, fields: dict[str, Any]) -> ExecuteBody:
+        code, metadata = fields["code"], fields.get("metadata")
+        if not isinstance(code, str):
+            raise BadBody("'code' must be a string")
+        if fields.get("server") is not None:
+            raise BadBody("'server' is not supported; have this server use the other one as its gateway")
+        if not isinstance(metadata, dict) or metadata.get("cell_id") is None:
+            raise BadBody("'metadata' must name the cell whose code this is, as 'cell_id'")
+        cell = CellId(_string(metadata, "cell_id"))
+        room = path = None
+        if metadata.get("document_path") is not None:
+            path = _string(metadata, "document_path")
+        elif metadata.get("document_id") is None:
+            raise BadBody("'metadata' must name the document, as 'document_id' or 'document_path'")
+        if metadata.get("document_id") is not None:
+            try:
+                room, path = RoomId.parse(_string(metadata, "document_id")), None
+            except BadRequest:
+                if path is None:  # it may be the name of a document elsewhere
+                    raise
+        timing = metadata.get("record_timing") is not None and _flag(metadata, "record_timing", default=False)
+        return cls(
+            room,
+            (cell,),
+            record_timing=timing,
+            path=path,
+            known=((cell, KnownSource(text=code)),),
+            form="nbmodel",
+        )
+
+    @classmethod
+    def _server_documents(cls, fields: dict[str, Any]) -> ExecuteBody:
+        room = RoomId.parse(_string(fields, "document_id"))
+        cells = fields["cells"]
+        if not isinstance(cells, list) or not all(isinstance(cell, dict) for cell in cells):
+            raise BadBody("'cells' must be a list of objects with 'cell_id' and 'source_hash'")
+        ids = _cell_ids({"cell_ids": [cell.get("cell_id") for cell in cells]}, "cells")
+        known = [KnownSource(hash=_string(cell, "source_hash")) for cell in cells]
+        return cls(
+            room,
+            ids,
+            known=tuple(zip(ids, known, strict=True)),
+            request=_token(fields, "request_id", "an id of this request"),
+            previous=_token(fields, "previous_request_id", "the id of an earlier request"),
+            form="server_documents",
         )
 
 
@@ -97,6 +188,28 @@ def _object(body: Any) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise BadBody("it must be a JSON object")
     return body
+
+
+def _cell_ids(fields: dict[str, Any], name: str = "cell_ids") -> tuple[CellId, ...]:
+    cells = fields.get("cell_ids")
+    if cells is None and name == "cell_ids":
+        raise BadBody("it needs either 'cell_id' or 'cell_ids'")
+    if not isinstance(cells, list) or not cells:
+        raise BadBody(f"{name!r} must be a list of at least one cell id")
+    if len(cells) > MAX_CELLS:
+        raise BadBody(f"{name!r} has more than {MAX_CELLS} cell ids")
+    if not all(isinstance(cell, str) and cell for cell in cells):
+        raise BadBody(f"{name!r} must contain strings and nothing else")
+    if len(set(cells)) != len(cells):
+        raise BadBody(f"{name!r} names a cell twice")
+    return tuple(CellId(cell) for cell in cells)
+
+
+def _token(fields: dict[str, Any], name: str, what: str) -> str | None:
+    token = fields.get(name)
+    if token is not None and not (isinstance(token, str) and 0 < len(token) <= 128):
+        raise BadBody(f"{name!r} must be {what}, a string of at most 128 characters")
+    return token
 
 
 def _flag(fields: dict[str, Any], name: str, *, default: bool) -> bool:

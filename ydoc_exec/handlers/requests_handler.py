@@ -10,6 +10,7 @@ from ydoc_exec.documents.collaboration import Collaboration
 from ydoc_exec.documents.run_records import Filter, Record
 from ydoc_exec.errors import KernelNotFound
 from ydoc_exec.execution.run_state import RunState
+from ydoc_exec.handlers.answers import nbmodel_answer
 from ydoc_exec.handlers.base import http_errors
 from ydoc_exec.handlers.queries import read_filter, read_known, read_limit, read_wait
 from ydoc_exec.handlers.waiting import WaitingHandler
@@ -138,7 +139,14 @@ class RequestHandler(RunsHandler):
                 return
             record = await self._record(collaboration, KernelId(kernel_id), RunId(run_id), seconds, known)
             [shown] = await self.hide([record])
-            self.finish(shown)
+            if record["form"] != "nbmodel":
+                self.finish(shown)
+                return
+            # Who asked as jupyter-server-nbmodel does asks on as it does. (300 is for a pending prompt.)
+            outputs = await collaboration.records.outputs(record) if shown["source"] is not None else None
+            status, answer = nbmodel_answer(shown, outputs)
+            self.set_status(status)
+            self.finish(answer)
 
     @web.authenticated
     @authorized("execute")  # type: ignore[untyped-decorator]

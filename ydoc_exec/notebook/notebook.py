@@ -94,6 +94,17 @@ class Notebook:
             tags=tuple(str(tag) for tag in tags) if isinstance(tags, (list, Array)) else (),
         )
 
+    def code_cells(self) -> list[CellId]:
+        """The ids of the cells that can run, from top to bottom."""
+        return [cell_id for cell_id, _, cell in self._scan() if cell_id and cell.get("cell_type") == "code"]
+
+    def kernel_name(self) -> str | None:
+        """The kernel that the notebook is for, if it says so."""
+        metadata = self._document.ydoc.get("meta", type=Map).get("metadata")
+        spec = metadata.get("kernelspec") if isinstance(metadata, (Map, dict)) else None
+        name = spec.get("name") if isinstance(spec, (Map, dict)) else None
+        return name if isinstance(name, str) and name else None
+
     def source(self, cell_id: CellId) -> str | None:
         """The cell's source as it is now; None if the cell is gone."""
         cell = self._find(cell_id)

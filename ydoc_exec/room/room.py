@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from anyio import Event, create_task_group, fail_after
+from anyio import Event, create_task_group, fail_after, move_on_after
 from pycrdt import Awareness, Doc, Subscription, TransactionEvent, get_state
 from pycrdt.websocket import YRoom
 
@@ -116,6 +116,7 @@ class Room:
         self._writer: Origin | None = None
         self._barriers_reached: OrderedDict[str, None] = OrderedDict()
         self._barriers_awaited: dict[str, list[Event]] = {}
+        self._changes_awaited: list[Event] = []
 
     @property
     def awareness(self) -> Awareness:
@@ -235,6 +236,18 @@ class Room:
             if not self._barriers_awaited[token]:
                 del self._barriers_awaited[token]
 
+    async def until(self, what: Callable[[], bool], timeout: float) -> bool:
+        """Wait until something is so of the document, which is looked at after every change. Whether it came to that."""
+        with move_on_after(timeout):
+            while not what():
+                event = Event()
+                self._changes_awaited.append(event)
+                try:
+                    await event.wait()
+                finally:
+                    self._changes_awaited.remove(event)
+        return what()
+
     def supersede(self, superseded: Superseded, by: RoomClient | None = None) -> None:
         """Have noted what clients still write to a document that the room has just replaced, until they know.
 
@@ -269,6 +282,8 @@ class Room:
                 client.put(frame)
         for sink in self._sinks:
             sink(update, self._writer)
+        for awaited in self._changes_awaited:
+            awaited.set()
 
     async def _take_in(self, client: RoomClient, take_in: TakeIn) -> bool:
         """Whether what the client has is in the room now."""
