@@ -211,6 +211,12 @@ class LabServer:
         """A user's setting of the notebook, such as ``windowingMode="none"``."""
         self._set("notebook-extension", "tracker", **options)
 
+    def add_kernel_spec(self, name: str, spec: dict[str, Any]) -> None:
+        """Make a kernel available, as ``jupyter kernelspec install`` does."""
+        folder = self._data / "kernels" / name
+        folder.mkdir(parents=True)
+        (folder / "kernel.json").write_text(json.dumps(spec))
+
     # Private
 
     def _set(self, extension: str, plugin: str, **options: object) -> None:

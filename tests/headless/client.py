@@ -314,9 +314,9 @@ class RoomClient:
         """One authenticated request."""
         return await self._http.request(method, path, json=body)
 
-    async def start_kernel(self) -> str:
+    async def start_kernel(self, name: str = "python3") -> str:
         """The id of this notebook's kernel, started if there is none."""
-        body = {"path": self.path, "type": "notebook", "name": self.path, "kernel": {"name": "python3"}}
+        body = {"path": self.path, "type": "notebook", "name": self.path, "kernel": {"name": name}}
         response = await self.request("POST", "/api/sessions", body)
         response.raise_for_status()
         return str(response.json()["kernel"]["id"])
@@ -353,6 +353,18 @@ class RoomClient:
         assert response.status_code < 400, (response.status_code, response.text)
         known: dict[str, Any] = response.json()
         return known
+
+    async def ends(self, kernel_id: str, runs: Sequence[str], timeout: float = 60) -> list[str]:
+        """How these runs ended, when they have, and this client has seen it. Each but a good one says why."""
+        with anyio.fail_after(timeout):
+            for run in runs:
+                while (known := await self.run(kernel_id, run))["state"] in LIVE:
+                    await self.request("GET", f"/api/kernels/{kernel_id}/requests/{run}?wait=20")
+                assert known["state"] == "ok" or known["reason"]
+        await self.barrier()
+        assert not self.live_runs
+        assert set(self.markers()) <= {"idle", "None"}
+        return [(await self.run(kernel_id, run))["state"] for run in runs]
 
     # Private
 

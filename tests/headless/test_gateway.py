@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 
-import anyio
 import pytest
 from websockets.asyncio.client import connect
 
 from tests.conftest import make_servers
 from tests.gateway_process import GatewayProcess, Network
-from tests.headless.client import LIVE, RoomClient
+from tests.headless.client import RoomClient
 from tests.server import LabServer, stream_text
 
 pytestmark = pytest.mark.anyio
@@ -63,19 +62,6 @@ async def tab(server: LabServer, notebook: str) -> AsyncIterator[RoomClient]:
         yield tab
 
 
-async def ends(tab: RoomClient, kernel_id: str, runs: Sequence[str], timeout: float = 60) -> list[str]:
-    """How these runs ended, when they have, and the tab has seen it."""
-    with anyio.fail_after(timeout):
-        for run in runs:
-            while (known := await tab.run(kernel_id, run))["state"] in LIVE:  # noqa: ASYNC110  # a record announces nothing
-                await anyio.sleep(0.05)
-            assert known["state"] == "ok" or known["reason"]
-    await tab.barrier()
-    assert not tab.live_runs
-    assert set(tab.markers()) == {"idle"}
-    return [(await tab.run(kernel_id, run))["state"] for run in runs]
-
-
 async def test_cells_run(tab: RoomClient, server: LabServer, notebook: str) -> None:
     kernel_id = await tab.start_kernel()
     runs = await tab.execute(kernel_id, [0, 1, 2, 3])
@@ -92,7 +78,7 @@ async def test_an_error_stops_the_cells_behind_it(tab: RoomClient) -> None:
     tab.set_source(1, "1 / 0")
     kernel_id = await tab.start_kernel()
     runs = await tab.execute(kernel_id, [0, 1, 2], after=await tab.barrier())
-    assert await ends(tab, kernel_id, runs) == ["ok", "error", "aborted"]
+    assert await tab.ends(kernel_id, runs) == ["ok", "error", "aborted"]
     assert tab.cells[1]["outputs"][0]["ename"] == "ZeroDivisionError"
 
 
@@ -113,7 +99,7 @@ async def test_an_interrupt(tab: RoomClient) -> None:
     runs = await tab.execute(kernel_id, [0, 1], after=await tab.barrier())
     await tab.wait_lines(0, 1)
     (await tab.request("POST", f"/api/kernels/{kernel_id}/interrupt")).raise_for_status()
-    assert await ends(tab, kernel_id, runs) == ["error", "aborted"]
+    assert await tab.ends(kernel_id, runs) == ["error", "aborted"]
 
 
 async def test_a_restart(tab: RoomClient) -> None:
@@ -122,7 +108,7 @@ async def test_a_restart(tab: RoomClient) -> None:
     runs = await tab.execute(kernel_id, [0, 2], after=await tab.barrier())
     await tab.wait_lines(0, 1)
     (await tab.request("POST", f"/api/kernels/{kernel_id}/restart")).raise_for_status()
-    assert await ends(tab, kernel_id, runs) == ["lost", "lost"]
+    assert await tab.ends(kernel_id, runs) == ["lost", "lost"]
     assert [output["output_type"] for output in tab.cells[0]["outputs"]] == [
         "stream"
     ]  # no words: it was wanted
@@ -139,7 +125,7 @@ async def test_a_kernel_that_dies(tab: RoomClient) -> None:
     )
     kernel_id = await tab.start_kernel()
     runs = await tab.execute(kernel_id, [0, 2], after=await tab.barrier())
-    assert await ends(tab, kernel_id, runs) == ["lost", "lost"]
+    assert await tab.ends(kernel_id, runs) == ["lost", "lost"]
     assert "died" in tab.cells[0]["outputs"][-1]["evalue"]
     await tab.execute(kernel_id, [2])
     await tab.wait_ended(2, 1, timeout=60)
@@ -152,7 +138,7 @@ async def test_a_kernel_that_the_gateway_ended(tab: RoomClient, gateway: Gateway
     [run] = await tab.execute(kernel_id, [0], after=await tab.barrier())
     await tab.wait_lines(0, 1)
     gateway.api("DELETE", f"/api/kernels/{kernel_id}").raise_for_status()
-    assert await ends(tab, kernel_id, [run]) == ["lost"]
+    assert await tab.ends(kernel_id, [run]) == ["lost"]
 
 
 async def test_a_dropped_connection_loses_nothing(tab: RoomClient, network: Network) -> None:
@@ -162,7 +148,7 @@ async def test_a_dropped_connection_loses_nothing(tab: RoomClient, network: Netw
     await tab.wait_lines(0, 5)
     network.cut()
     network.mend()
-    assert await ends(tab, kernel_id, runs) == ["ok", "ok"]
+    assert await tab.ends(kernel_id, runs) == ["ok", "ok"]
     assert tab.lines(0) == [*map(str, range(30)), "over"]
 
 
@@ -177,7 +163,7 @@ async def test_a_run_that_ends_while_the_connection_is_down(tab: RoomClient, net
             await tab.wait(lambda: not tab.live_runs, timeout=2)
     finally:
         network.mend()
-    assert await ends(tab, kernel_id, runs) == ["ok", "ok"]
+    assert await tab.ends(kernel_id, runs) == ["ok", "ok"]
     assert tab.lines(0) == [*map(str, range(8)), "over"]
 
 
@@ -198,7 +184,7 @@ async def test_somebody_else_is_connected_while_ours_is_down(
                 await tab.wait(lambda: not tab.live_runs, timeout=2)
         finally:
             network.mend()
-        states = await ends(tab, kernel_id, runs)
+        states = await tab.ends(kernel_id, runs)
     assert states == (["lost", "lost"] if ends_meanwhile else ["ok", "ok"])
     assert "may be missing" in tab.printed(0)
     # The link is mended by itself.
@@ -213,7 +199,7 @@ async def test_the_gateway_is_killed_and_comes_back(tab: RoomClient, gateway: Ga
     runs = await tab.execute(kernel_id, [0, 2], after=await tab.barrier())
     await tab.wait_lines(0, 1)
     gateway.kill()
-    assert await ends(tab, kernel_id, runs) == ["lost", "lost"]
+    assert await tab.ends(kernel_id, runs) == ["lost", "lost"]
     assert "gateway" in tab.cells[0]["outputs"][-1]["evalue"]
     assert await tab.save() == "success"
     gateway.start()

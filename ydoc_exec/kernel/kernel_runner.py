@@ -64,6 +64,9 @@ LATE_RUNS = 1000
 INTERRUPTS = ("KeyboardInterrupt", "InterruptException")
 """How kernels name the error of a cell that was interrupted (ipykernel and others in Python, IJulia)."""
 
+PROCESS_POLL = 0.05
+"""Seconds between two looks whether the process that is being connected to is another one by now."""
+
 BUSY_PAUSE = 4.0
 LONGEST_PAUSE = 1.0
 """After writing output, the next is gathered for at least ``BUSY_PAUSE`` times as long as that took, and at
@@ -166,6 +169,7 @@ class KernelRunner:
         self._tasks: TaskGroup | None = None
         self._link: Link | None = None
         self._link_scope: CancelScope | None = None
+        self._attempt: CancelScope | None = None
         self._process: object | None = None
         self._process_name = ""
         self._watched = False
@@ -501,21 +505,39 @@ class KernelRunner:
         with CancelScope() as scope:
             self._link_scope = scope
             try:
-                await self._process_started()
-                async with self._kernel.connect(
-                    self._deliver, timeout=self._settings.kernel_timeout, skip=self._skip
-                ) as link:
-                    with self._activity.instead_of_server():
-                        self._link = link
-                        self._set_status(self._kernel.execution_state or "idle")
-                        self._post(KernelReady())
-                        await anyio.sleep_forever()
+                while True:
+                    await self._process_started()
+                    with CancelScope() as attempt:
+                        self._start_task(self._end_if_outdated, attempt)
+                        await self._stay_connected(attempt)
             except Exception as error:
                 if self._link_scope is not scope:
                     return  # dropped already: what it had was ended then
                 if not isinstance(error, KernelUnavailable):
                     logger.exception("The link to kernel %s broke", self.kernel_id)
                 self.lose(str(error), said=not isinstance(error, KernelReplaced))
+
+    async def _stay_connected(self, attempt: CancelScope) -> None:
+        self._attempt = attempt
+        try:
+            async with self._kernel.connect(
+                self._deliver, timeout=self._settings.kernel_timeout, skip=self._skip
+            ) as link:
+                with self._activity.instead_of_server():
+                    self._link = link
+                    self._set_status(self._kernel.execution_state or "idle")
+                    self._post(KernelReady())
+                    await anyio.sleep_forever()
+        finally:
+            self._attempt = None
+
+    async def _end_if_outdated(self, attempt: CancelScope) -> None:
+        """Between a kernel's death and its next start ``ready`` is still the dead process's, and who connects then hears
+        nothing: the next one may have other ports."""
+        while self._link is None and self._attempt is attempt:
+            if self.outdated:
+                attempt.cancel()
+            await sleep(PROCESS_POLL)
 
     async def _process_started(self) -> None:
         """Wait until the kernel has a process, and take note which."""
