@@ -18,6 +18,7 @@ from ydoc_exec.handlers.base import NotServing
 from ydoc_exec.handlers.contents_manager import taken_over
 from ydoc_exec.handlers.execute_handler import ExecuteHandler, PathExecuteHandler
 from ydoc_exec.handlers.kernel_connection import ready_while_busy
+from ydoc_exec.handlers.kernel_shutdown import shut_down_whatever_happens
 from ydoc_exec.handlers.notebook_sessions import NotebookSessions
 from ydoc_exec.handlers.recovery_handler import RecoveryHandler
 from ydoc_exec.handlers.requests_handler import RequestHandler, RequestsHandler
@@ -221,6 +222,7 @@ class YdocExec(ExtensionApp):
         self._server.event_logger.remove_listener(listener=self._on_contents_action)
         self._stopping.set()
         await self._owner
+        shut_down_whatever_happens(self._server.kernel_manager)
 
     # Private
 
@@ -282,7 +284,8 @@ class YdocExec(ExtensionApp):
         elif action == "interrupt":
             collaboration.runners.interrupted(kernel_id)
         else:
-            collaboration.runners.replaced(kernel_id)
+            gone = action == "shutdown" and data.get("status") == "success"
+            collaboration.runners.replaced(kernel_id, gone=gone)
             collaboration.kernel_states.replaced(kernel_id)
 
     async def _on_contents_action(self, logger: Any, schema_id: str, data: dict[str, Any]) -> None:

@@ -100,7 +100,7 @@ async def telling(kernels: Kernels, place: Place, kernel_id: KernelId) -> AsyncI
 
     async def told(logger: Any, schema_id: str, data: dict[str, Any]) -> None:
         if data["action"] in ("shutdown", "restart"):
-            place.runners.replaced(kernel_id)
+            place.runners.replaced(kernel_id, gone=data["action"] == "shutdown")
         elif data["action"] == "interrupt":
             place.runners.interrupted(kernel_id)
 

@@ -241,13 +241,13 @@ class KernelRunner:
         self._drop_link()
         self._post(KernelLost(reason))
 
-    def close(self, reason: str) -> None:
-        """End every run and stop serving."""
+    def close(self, reason: str, *, gone: bool = False) -> None:
+        """End every run and stop serving. ``gone``: the kernel will not come back."""
         if self.closed:
             return
         self._why_closed = reason
         self._closed.set()
-        self._set_status("restarting" if self.outdated else "dead")
+        self._set_status("restarting" if self.outdated and not gone else "dead")
         self._drop_link()
         self._post(KernelLost(reason))
 

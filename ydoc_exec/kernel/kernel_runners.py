@@ -93,8 +93,8 @@ class KernelRunners:
         if runner is not None:
             runner.cancel(runs)
 
-    def replaced(self, kernel_id: KernelId) -> None:
-        """The kernel was shut down or restarted, or somebody tried.
+    def replaced(self, kernel_id: KernelId, *, gone: bool = False) -> None:
+        """The kernel was shut down or restarted, or somebody tried. ``gone``: it was shut down.
 
         The news may come when there is a new process already and runs of ours wait for it or are there: a
         runner that does not belong to an earlier process is left alone.
@@ -102,8 +102,9 @@ class KernelRunners:
         runner = self._runners.get(kernel_id)
         if runner is not None:
             runner.restarted()
-        if runner is not None and (kernel_id not in self._managers or runner.outdated):
-            runner.close(REPLACED)
+        gone = gone or kernel_id not in self._managers
+        if runner is not None and (gone or runner.outdated):
+            runner.close(REPLACED, gone=gone)
 
     def interrupted(self, kernel_id: KernelId) -> None:
         """Somebody has interrupted the kernel, or tried."""

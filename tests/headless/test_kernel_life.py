@@ -1,0 +1,376 @@
+"""What becomes of runs when something becomes of their kernel, seen from outside of a real server."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import httpx
+import pytest
+
+from tests.conftest import Servers, make_servers
+from tests.headless.client import RoomClient
+from tests.headless.stock_client import StockClient
+from tests.headless.test_kernel_state import process_of
+from tests.server import LabServer, eventually, stream_text
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
+
+LONG = "import time\nprint('began', flush=True)\ntime.sleep(300)"
+CATCHES = """import time
+try:
+    print('began', flush=True)
+    time.sleep(300)
+except KeyboardInterrupt:
+    print('caught')"""
+
+ENDED = ("ok", "error", "aborted", "cancelled", "lost")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabServer]:
+    """One that notices soon that a kernel has died; its log has no traceback in the end."""
+    for servers in make_servers(tmp_path_factory.mktemp("life")):
+        server = servers(
+            "--AsyncIOLoopKernelRestarter.time_to_dead=0.5",
+            "--KernelRestarter.time_to_dead=0.5",
+            "--YdocExec.linger=1",
+        )
+        yield server
+        # Kernels have said much there.
+        ours = [line for line in server.log.splitlines() if "/ydoc_exec/" in line and "File" in line]
+        assert ours == [], "the server's log has tracebacks of ours"
+
+
+async def states(client: RoomClient, kernel: str, runs: list[str]) -> list[str]:
+    """How these runs ended, when all have."""
+    for run in runs:
+        known = (await client.request("GET", f"/api/kernels/{kernel}/requests/{run}?wait=25")).json()
+        assert known["state"] in ENDED, known
+    return [(await client.run(kernel, run))["state"] for run in runs]
+
+
+async def reasons(client: RoomClient, kernel: str, runs: list[str]) -> set[str]:
+    """Why these runs ended so."""
+    return {(await client.run(kernel, run))["reason"] for run in runs}
+
+
+async def restart(client: RoomClient, kernel: str) -> None:
+    """As JupyterLab does."""
+    (await client.request("POST", f"/api/kernels/{kernel}/restart")).raise_for_status()
+
+
+def is_quiet(client: RoomClient) -> bool:
+    """Nothing claims to run."""
+    return not client.live_runs and set(client.markers()) <= {"idle", "None"}
+
+
+def numbered(index: int) -> str:
+    """A cell that says which cells of this kernel's life came before it."""
+    return f"import time\nran = [*globals().get('ran', []), {index}]\ntime.sleep(.2)\nprint(ran)"
+
+
+async def test_restart_and_run_all_three_times(server: LabServer) -> None:
+    server.write_notebook("three.ipynb", *map(numbered, range(5)))
+    async with RoomClient(server, "three.ipynb") as client:
+        kernel = await client.start_kernel()
+        batches = []
+        began = time.monotonic()
+        for _ in range(3):
+            await restart(client, kernel)
+            batches.append(await client.execute(kernel, range(5)))
+        pressed = time.monotonic() - began
+        ends = [await states(client, kernel, batch) for batch in batches]
+        assert ends[2] == ["ok"] * 5
+        for batch, earlier in zip(batches[:2], ends[:2], strict=True):
+            finished = earlier.count("ok")
+            assert earlier == ["ok"] * finished + ["lost"] * (5 - finished)
+            assert finished < 5, f"the three took {pressed:.1f} s, so this says nothing"
+            assert await reasons(client, kernel, batch[finished:]) == {
+                "the kernel was shut down or restarted"
+            }
+        await client.wait(lambda: is_quiet(client))
+        assert client.counts() == [1, 2, 3, 4, 5]
+        assert [client.printed(index) for index in range(5)] == [f"{list(range(n + 1))}\n" for n in range(5)]
+
+
+async def test_restart_and_run_all_before_the_last_is_answered(server: LabServer) -> None:
+    """An impatient person, or three: all of it ends, and what is there in the end is of one life of the kernel."""
+    server.write_notebook("impatient.ipynb", *map(numbered, range(5)))
+    async with RoomClient(server, "impatient.ipynb") as client:
+        kernel = await client.start_kernel()
+        runs: list[str] = []
+
+        async def press(after: float) -> None:
+            await anyio.sleep(after)
+            response = await client.request("POST", f"/api/kernels/{kernel}/restart")
+            if response.status_code == 200:
+                runs.extend(await client.execute(kernel, range(5)))
+
+        async with anyio.create_task_group() as group:
+            for number in range(3):
+                group.start_soon(press, number * 0.3)
+        assert runs
+        ends = await states(client, kernel, runs)
+        await client.wait(lambda: is_quiet(client))
+        assert set(ends) <= {"ok", "lost"}
+        again = await client.execute(kernel, range(5))
+        assert await states(client, kernel, again) == ["ok"] * 5
+
+
+@pytest.mark.parametrize("how", ["by REST", "by the restarter", "by its own cell"])
+async def test_the_next_run_after_a_restart(server: LabServer, how: str) -> None:
+    name = f"next {how}.ipynb"
+    server.write_notebook(name, LONG, "print('before' in globals())\nbefore = 1", "import os; os._exit(1)")
+    async with RoomClient(server, name) as client:
+        kernel = await client.start_kernel()
+        await client.execute(kernel, [1])
+        await client.wait_ended(1, 1)
+        if how == "by its own cell":
+            runs = await client.execute(kernel, [2, 1])
+        else:
+            runs = await client.execute(kernel, [0, 1])
+            await client.wait_lines(0, 1)
+        if how == "by REST":
+            await restart(client, kernel)
+        elif how == "by the restarter":
+            process_of(server, kernel).kill()
+        assert await states(client, kernel, runs) == ["lost"] * 2
+        await client.wait(lambda: is_quiet(client))
+        again = await client.execute(kernel, [1])
+        assert await states(client, kernel, again) == ["ok"]
+        await client.wait_ended(1, 1)
+        assert client.lines(1) == ["False"]
+        await client.wait(lambda: client.execution["kernel"]["status"] == "idle")
+        assert await client.kernel_status(kernel) == "idle"
+
+
+async def test_a_kernel_that_is_killed_with_nobody_watching(server: LabServer) -> None:
+    server.write_notebook("killed.ipynb", LONG, "print(2)")
+    async with RoomClient(server, "killed.ipynb") as client:
+        kernel = await client.start_kernel()
+        runs = await client.execute(kernel, [0, 1])
+        await client.wait_lines(0, 1)
+    process_of(server, kernel).kill()
+
+    def saved() -> list[dict[str, Any]]:
+        cells = server.read_notebook("killed.ipynb")["cells"]
+        return list(cells) if any(o["output_type"] == "error" for o in cells[0]["outputs"]) else []
+
+    cells = await eventually(saved)
+    *_, error = cells[0]["outputs"]
+    assert stream_text(cells[0]) == "began\n"
+    assert error["ename"] == "KernelDied"
+    assert "died" in error["evalue"]
+    assert "run again" in error["evalue"]
+    assert cells[1]["outputs"] == []
+    async with RoomClient(server, "killed.ipynb") as client:
+        assert is_quiet(client)
+        assert await states(client, kernel, runs) == ["lost"] * 2
+        assert all("died" in reason for reason in await reasons(client, kernel, runs))
+        await eventually(lambda: server.kernel_status(kernel) == "idle")
+
+
+async def test_the_notebook_gets_another_kernel(server: LabServer) -> None:
+    server.write_notebook("changed.ipynb", LONG, "print('of', len(globals().get('x', 'nothing')))\nx = 'x'")
+    async with RoomClient(server, "changed.ipynb") as client:
+        old = await client.start_kernel()
+        await client.execute(old, [1])
+        await client.wait_ended(1, 1)
+        runs = await client.execute(old, [0, 1])
+        await client.wait_lines(0, 1)
+        sessions = (await client.request("GET", "/api/sessions")).json()
+        [session] = [session for session in sessions if session["path"] == "changed.ipynb"]
+        body = {"kernel": {"name": "python3", "id": None}}
+        changed = await client.request("PATCH", f"/api/sessions/{session['id']}", body)
+        assert changed.status_code == 200
+        new = changed.json()["kernel"]["id"]
+        assert new != old
+        assert await states(client, old, runs) == ["lost"] * 2
+        await client.wait(lambda: is_quiet(client))
+        refused = await client.request(
+            "POST",
+            f"/api/kernels/{old}/execute",
+            {"document_id": client.document_id, "cell_ids": [client.cell_id(1)]},
+        )
+        assert refused.status_code == 404
+        again = await client.execute(new, [1])
+        assert await states(client, new, again) == ["ok"]
+        await client.wait_ended(1, 1)
+        assert client.lines(1) == ["of 7"]
+        assert client.execution["kernel"]["id"] == new
+
+
+async def test_a_kernel_that_is_shut_down(server: LabServer) -> None:
+    server.write_notebook("shut.ipynb", LONG, "print(2)")
+    async with RoomClient(server, "shut.ipynb") as client:
+        kernel = await client.start_kernel()
+        runs = await client.execute(kernel, [0, 1])
+        await client.wait_lines(0, 1)
+        (await client.request("DELETE", f"/api/kernels/{kernel}")).raise_for_status()
+        assert await states(client, kernel, runs) == ["lost"] * 2
+        assert await reasons(client, kernel, runs) == {"the kernel was shut down or restarted"}
+        await client.wait(lambda: is_quiet(client))
+        assert client.execution["kernel"]["status"] == "dead"
+
+
+@pytest.mark.parametrize("catches", [False, True])
+async def test_an_interrupt(server: LabServer, catches: bool) -> None:
+    cells = [CATCHES if catches else LONG, *(f"print({n})" for n in range(3))]
+    name = f"interrupted-{catches}.ipynb"
+    server.write_notebook(name, *cells)
+    async with RoomClient(server, name) as client:
+        kernel = await client.start_kernel()
+        runs = await client.execute(kernel, range(4))
+        await client.wait_lines(0, 1)
+        (await client.request("POST", f"/api/kernels/{kernel}/interrupt")).raise_for_status()
+        after = await client.execute(kernel, [3])
+        assert await states(client, kernel, runs) == ["ok" if catches else "error", *["aborted"] * 3]
+        assert await states(client, kernel, after) == ["ok"]
+        await client.wait(lambda: is_quiet(client))
+        assert client.counts() == [1, None, None, 2]
+        assert client.lines(3) == ["2"]
+
+
+async def test_two_notebooks_and_a_console_on_one_kernel(server: LabServer) -> None:
+    one = "order = [*globals().get('order', []), {!r}]\nprint({!r})\nimport time; time.sleep(.05)"
+    for name in ("left", "right"):
+        server.write_notebook(f"{name}.ipynb", *(one.format(f"{name}{n}", f"{name}{n}") for n in range(6)))
+    async with RoomClient(server, "left.ipynb") as left, RoomClient(server, "right.ipynb") as right:
+        kernel = await left.start_kernel()
+        async with StockClient.connected(server, kernel) as console:
+            first = await console.send("import time; time.sleep(.5); print('console')")
+            runs = {
+                left: await left.execute(kernel, range(3)),
+                right: await right.execute(kernel, range(3)),
+            }
+            second = await console.send("print('again')")
+            runs[left] += await left.execute(kernel, range(3, 6))
+            runs[right] += await right.execute(kernel, range(3, 6))
+            assert await console.wait(first) == ("ok", "console\n")
+            assert await console.wait(second) == ("ok", "again\n")
+            for client, name in ((left, "left"), (right, "right")):
+                assert await states(client, kernel, runs[client]) == ["ok"] * 6
+                await client.wait(lambda client=client: is_quiet(client))  # type: ignore[misc]
+                assert [client.printed(n) for n in range(6)] == [f"{name}{n}\n" for n in range(6)]
+            batches = ["left"] * 3 + ["right"] * 3
+            order = await console.send("print(*order)")
+            expected = [f"{name}{n % 3 + 3 * (n // 6)}" for n, name in enumerate(batches * 2)]
+            assert (await console.wait(order))[1].split() == expected
+            # What a console breaks is its own.
+            bad = await console.send("1 / 0")
+            assert (await console.wait(bad))[0] == "error"
+            assert await states(left, kernel, await left.execute(kernel, [0])) == ["ok"]
+
+
+async def test_what_is_asked_for_while_the_kernel_starts(server: LabServer) -> None:
+    server.write_notebook("starting.ipynb", *map(numbered, range(3)))
+    async with RoomClient(server, "starting.ipynb") as client:
+        kernel = await client.start_kernel()
+        runs = [run for index in range(3) for run in await client.execute(kernel, [index])]
+        assert await states(client, kernel, runs) == ["ok"] * 3
+        await client.wait(lambda: is_quiet(client))
+        assert client.lines(2) == ["[0, 1, 2]"]
+        assert client.counts() == [1, 2, 3]
+
+
+def install(server: LabServer, name: str, *argv: str) -> None:
+    """A kernel spec for this server."""
+    spec = server.root.parent / "data" / "kernels" / name
+    spec.mkdir(parents=True)
+    (spec / "kernel.json").write_text(
+        json.dumps({"argv": [*argv, "{connection_file}"], "display_name": name, "language": "python"})
+    )
+
+
+async def test_ten_kernels_that_end_at_once(server: LabServer) -> None:
+    """As ten notebooks that are restored with a page: others are served meanwhile, and each is told soon."""
+    install(server, "exits", sys.executable, "-c", "import sys; sys.exit(3)")
+    names = [f"exits-{n}.ipynb" for n in range(10)]
+    for name in names:
+        server.write_notebook(name, "print('never')", "print('nor this')")
+    slowest = 0.0
+    over = anyio.Event()
+
+    async def others() -> None:
+        nonlocal slowest
+        async with RoomClient(server, names[0]) as client:
+            while not over.is_set():
+                began = time.monotonic()
+                (await client.request("GET", "/api/contents?content=0")).raise_for_status()
+                slowest = max(slowest, time.monotonic() - began)
+                await anyio.sleep(0.05)
+
+    async def one(name: str) -> None:
+        async with RoomClient(server, name) as client:
+            body = {"path": name, "type": "notebook", "name": name, "kernel": {"name": "exits"}}
+            kernel = (await client.request("POST", "/api/sessions", body)).json()["kernel"]["id"]
+            runs = await client.execute(kernel, [0, 1])
+            assert await states(client, kernel, runs) == ["lost"] * 2
+            await client.wait(lambda: is_quiet(client))
+            [error] = client.cells[0]["outputs"]
+            assert error["ename"] == "KernelDied"
+            assert client.cells[1]["outputs"] == []
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(others)
+        async with anyio.create_task_group() as notebooks:
+            for name in names:
+                notebooks.start_soon(one, name)
+        over.set()
+    assert slowest < 10, "it was as good as frozen"
+
+
+async def test_a_kernel_that_cannot_even_be_started(server: LabServer) -> None:
+    """As one beyond somebody's limit: there is no kernel, whoever asks is told so, and nothing claims to run."""
+    install(server, "missing", "/nowhere/kernel")
+    server.write_notebook("missing.ipynb", "print('never')")
+    async with RoomClient(server, "missing.ipynb") as client:
+        body = {
+            "path": "missing.ipynb",
+            "type": "notebook",
+            "name": "missing",
+            "kernel": {"name": "missing"},
+        }
+        assert (await client.request("POST", "/api/sessions", body)).status_code >= 500
+        refused = await client.request(
+            "POST",
+            f"/api/kernels/{'0' * 8}-0-0-0-0/execute",
+            {"document_id": client.document_id, "cell_ids": [client.cell_id(0)]},
+        )
+        assert refused.status_code == 404
+        assert is_quiet(client)
+
+
+async def test_a_server_that_is_stopped_while_kernels_restart(servers: Servers) -> None:
+    """And after one could not be started: Jupyter Server by itself runs for ever then."""
+    server = servers()
+    install(server, "missing", "/nowhere/kernel")
+    assert server.api("POST", "/api/kernels", {"name": "missing"}).status_code >= 500
+    for name in ("one.ipynb", "two.ipynb"):
+        server.write_notebook(name, LONG, "print(2)")
+    async with RoomClient(server, "one.ipynb") as one, RoomClient(server, "two.ipynb") as two:
+        kernels = [await client.start_kernel() for client in (one, two)]
+        for client, kernel in zip((one, two), kernels, strict=True):
+            await client.execute(kernel, [0, 1])
+            await client.wait_lines(0, 1)
+        processes = [process_of(server, kernel) for kernel in kernels]
+        processes[0].kill()
+
+        async def restart_it() -> None:
+            with suppress(httpx.TransportError):
+                await two.request("POST", f"/api/kernels/{kernels[1]}/restart")
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(restart_it)
+            await eventually(lambda: not processes[1].is_running() or processes[1].status() == "zombie")
+            await anyio.to_thread.run_sync(server.stop)
+            group.cancel_scope.cancel()
+    for name in ("one.ipynb", "two.ipynb"):
+        assert stream_text(server.read_notebook(name)["cells"][0]) == "began\n"
