@@ -22,7 +22,7 @@ from anyio import create_task_group
 
 from ydoc_exec.errors import UpdateLogError
 from ydoc_exec.ids import Lineage, RoomId
-from ydoc_exec.store import sqlite_update_log
+from ydoc_exec.store import sqlite_file
 from ydoc_exec.store.sqlite_update_log import APPLICATION_ID, SCHEMA_VERSION, SqliteUpdateLog
 from ydoc_exec.store.update_log import History, HistoryMissing
 
@@ -487,7 +487,7 @@ async def test_a_database_that_another_process_makes_while_it_is_looked_at(
     path.parent.mkdir(parents=True)
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")  # with it nobody waits for those who only look
-    asked = sqlite_update_log._pragma
+    asked = sqlite_file.pragma
     others: list[int] = []
 
     def ask(connection: sqlite3.Connection, name: str) -> int:
@@ -496,7 +496,7 @@ async def test_a_database_that_another_process_makes_while_it_is_looked_at(
                 others.append(int(read_line(process)))
         return asked(connection, name)
 
-    monkeypatch.setattr(sqlite_update_log, "_pragma", ask)
+    monkeypatch.setattr(sqlite_file, "pragma", ask)
     async with SqliteUpdateLog(path) as log:
         assert await log.read(RoomId("json", "notebook", "other")) is not None
     assert others
