@@ -11,7 +11,7 @@ from jupyter_core.paths import jupyter_data_dir
 from ydoc_exec.extension import YdocExec
 from ydoc_exec.settings import Settings
 
-FOLDERS = {"log_path", "recovery_dir", "owners_dir"}
+FOLDERS = {"log_path", "recovery_dir", "owners_dir", "runs_path"}
 """They depend on Jupyter's data directory."""
 
 PLAIN = [field for field in fields(Settings) if field.name not in FOLDERS]
@@ -57,3 +57,8 @@ def test_where_the_log_is(extension: YdocExec) -> None:
     assert extension.read_settings().log_path is None
     extension.log_path = "/somewhere/else.db"
     assert extension.read_settings().log_path == Path("/somewhere/else.db")
+    assert extension.read_settings().runs_path == folder / "runs.db"
+    extension.runs_path = "memory"
+    assert extension.read_settings().runs_path is None
+    extension.runs_path = "/somewhere/runs.db"
+    assert extension.read_settings().runs_path == Path("/somewhere/runs.db")

@@ -32,6 +32,7 @@
     ├── TooManyWait               503   no request more can wait for runs
     ├── KernelUnavailable         503   the kernel is there and does not answer
     │   └── KernelReplaced        503
+    ├── RunHistoryError           503   what became of runs could not be read or written
     └── UpdateLogError            500   the update log could not be read or written
 
 An error carries its data as attributes and makes its sentence from them; the sentence ends with what the
@@ -460,6 +461,20 @@ class KernelReplaced(KernelUnavailable):
 
     def __str__(self) -> str:
         return f"Kernel {self.kernel_id!r} was shut down or restarted. Run again."
+
+
+class RunHistoryError(YdocExecError):
+    """What became of earlier runs could not be read or written. Runs go on without it."""
+
+    status = 503
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(what, why)
+        self.what = what
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"The run history failed to {self.what}: {self.why}. Runs go on; check the disk that it is on."
 
 
 class UpdateLogError(YdocExecError):

@@ -123,7 +123,17 @@ class YdocExec(ExtensionApp):
     client_backlog = Integer(
         DEFAULTS.client_backlog, help="Bytes of updates that may wait to be sent to one client."
     ).tag(config=True)
-    runs_remembered = Integer(DEFAULTS.runs_remembered, help="How many ended runs can be asked about.").tag(
+    runs_remembered = Integer(
+        DEFAULTS.runs_remembered, help="How many ended runs are kept in memory, to be asked about."
+    ).tag(config=True)
+    runs_path = Unicode(
+        help="The database of what became of runs, which can be asked about after the server was started again; "
+        "'memory' keeps only the latest, in memory. Default: ydoc_exec/runs.db in Jupyter's data directory.",
+    ).tag(config=True)
+    runs_days = Float(DEFAULTS.runs_days, help="Days for which an ended run is kept in the database.").tag(
+        config=True
+    )
+    runs_kept = Integer(DEFAULTS.runs_kept, help="How many ended runs are kept in the database.").tag(
         config=True
     )
 
@@ -155,6 +165,9 @@ class YdocExec(ExtensionApp):
             access_interval=self.access_interval,
             client_backlog=self.client_backlog,
             runs_remembered=self.runs_remembered,
+            runs_path=None if self.runs_path == "memory" else Path(self.runs_path or folder / "runs.db"),
+            runs_days=self.runs_days,
+            runs_kept=self.runs_kept,
         )
 
     def initialize(self, argv: Any = None) -> None:

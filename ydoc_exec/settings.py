@@ -87,4 +87,14 @@ class Settings:
     """When more than this waits to be sent to a client it is forgotten and replaced by one diff."""
 
     runs_remembered: int = 1000
-    """So many ended runs can be asked about."""
+    """So many ended runs are kept in memory, to be asked about."""
+
+    runs_path: Path | None = None
+    """The database of what became of runs, which can be asked about after the server was started again. ``None``: only
+    those in memory can."""
+
+    runs_days: float = 7.0
+    """So long an ended run is kept there."""
+
+    runs_kept: int = 10_000
+    """So many ended runs are kept there, the newest ones."""

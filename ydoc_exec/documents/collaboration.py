@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    ExitStack,
+    asynccontextmanager,
+    nullcontext,
+)
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,6 +26,7 @@ from ydoc_exec.documents.open_documents import OpenDocuments
 from ydoc_exec.documents.open_files import OpenFiles
 from ydoc_exec.documents.ownership import Ownership
 from ydoc_exec.documents.presence_room import PresenceRoom
+from ydoc_exec.documents.run_history import RunHistory
 from ydoc_exec.documents.run_records import RunRecords
 from ydoc_exec.errors import UpdateLogError
 from ydoc_exec.files.contents import ContentsManager
@@ -33,6 +40,7 @@ from ydoc_exec.kernel.run_book import RunBook
 from ydoc_exec.settings import Settings
 from ydoc_exec.store.log_writer import LogWriter
 from ydoc_exec.store.memory_update_log import MemoryUpdateLog
+from ydoc_exec.store.sqlite_run_history import SqliteRunHistory
 from ydoc_exec.store.sqlite_update_log import SqliteUpdateLog
 from ydoc_exec.store.update_log import UpdateLog
 
@@ -87,7 +95,11 @@ class Collaboration:
         book = RunBook(settings.runs_remembered)
         context = open_context()
         try:
-            async with log or _open_log(settings) as opened, create_task_group() as tasks:
+            async with (
+                log or _open_log(settings) as opened,
+                _open_run_history(settings) as kept_runs,
+                create_task_group() as tasks,
+            ):
 
                 def say_degraded(error: UpdateLogError | None) -> None:
                     if error is not None:
@@ -128,6 +140,9 @@ class Collaboration:
                 taken_over.enter_context(take_over(files))
                 targets = NotebookTargets(tasks, documents.open)
                 await tasks.start(writer.run)
+                run_history = RunHistory(kept_runs, settings.log_delay)
+                book.observe(run_history.note)
+                await tasks.start(run_history.run)
                 runners = KernelRunners(tasks, kernels, context, book, settings, gateway)
                 presence = PresenceRoom(GLOBAL_AWARENESS, settings)
                 await tasks.start(presence.run, tasks)
@@ -138,7 +153,7 @@ class Collaboration:
                         Execution(documents, runners, book, settings),
                         runners,
                         book,
-                        RunRecords(book, runners, documents),
+                        RunRecords(book, run_history, runners, documents),
                         KernelStates(
                             tasks, kernels, book, settings.kernel_timeout, remote=gateway is not None
                         ),
@@ -160,3 +175,9 @@ class Collaboration:
 
 def _open_log(settings: Settings) -> UpdateLog:
     return MemoryUpdateLog() if settings.log_path is None else SqliteUpdateLog(settings.log_path)
+
+
+def _open_run_history(settings: Settings) -> AbstractAsyncContextManager[SqliteRunHistory | None]:
+    if settings.runs_path is None:
+        return nullcontext()
+    return SqliteRunHistory(settings.runs_path, settings.runs_days, settings.runs_kept)

@@ -71,7 +71,7 @@ class RequestsHandler(RunsHandler):
         batch = self.get_query_argument("batch")
         with http_errors():
             collaboration = await self.collaboration()
-            cancelled = collaboration.records.cancel_batch(KernelId(kernel_id), BatchId(batch))
+            cancelled = await collaboration.records.cancel_batch(KernelId(kernel_id), BatchId(batch))
         self.finish({"kernel_id": kernel_id, "batch_id": batch, "cancelled": [run.id for run in cancelled]})
 
     # Private
@@ -81,14 +81,11 @@ class RequestsHandler(RunsHandler):
     ) -> list[Record]:
         if not seconds:
             return await self._known(collaboration, kernel_id, wanted, limit)
-        with collaboration.book.watch(kernel_id) as watch:
-            records = await self._known(collaboration, kernel_id, wanted, limit)
-            with move_on_after(seconds):
-                while any(map(_is_under_way, records)) and not watch.over:
-                    await watch.wait()
-                    watch.take()
-                    records = await self._known(collaboration, kernel_id, wanted, limit)
-        return records
+        with collaboration.book.watch(kernel_id) as watch, move_on_after(seconds):
+            while collaboration.records.under_way(kernel_id, wanted) and not watch.over:
+                await watch.wait()
+                watch.take()
+        return await self._known(collaboration, kernel_id, wanted, limit)
 
     async def _known(
         self, collaboration: Collaboration, kernel_id: KernelId, wanted: Filter, limit: int
@@ -154,7 +151,7 @@ class RequestHandler(RunsHandler):
         """Take the run out of its queue: 204. 404 as for ``get``, 409 if the kernel has it already, or it has ended."""
         with http_errors():
             collaboration = await self.collaboration()
-            collaboration.records.cancel(KernelId(kernel_id), RunId(run_id))
+            await collaboration.records.cancel(KernelId(kernel_id), RunId(run_id))
         self.set_status(204)
         self.finish()
 

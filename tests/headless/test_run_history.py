@@ -1,0 +1,126 @@
+"""What became of runs is known after the server was started again, also if it was killed."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Servers
+from tests.headless.client import RoomClient
+from tests.headless.test_runs import Place, gate
+from tests.server import LabServer, eventually
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
+
+
+def database(server: LabServer) -> Path:
+    return server.root.parent / "data" / "ydoc_exec" / "runs.db"
+
+
+def written(server: LabServer, *runs: str) -> bool:
+    """Whether all of these are in the database, as under way or not."""
+    if not database(server).exists():
+        return False
+    with closing(sqlite3.connect(f"file:{database(server)}?mode=ro", uri=True)) as connection:
+        try:
+            found = {row[0] for row in connection.execute("SELECT id FROM runs")}
+        except sqlite3.OperationalError:  # it is being made
+            return False
+    return found >= set(runs)
+
+
+def known(server: LabServer, kernel: str, path: str = "") -> Any:
+    response = server.api("GET", f"/api/kernels/{kernel}/requests{path}")
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+async def test_a_server_is_started_again(server: LabServer, how: str) -> None:
+    server.write_notebook("a.ipynb", gate("never"), "print('one')", "1/0", "print('two')")
+    async with RoomClient(server, "a.ipynb") as client:
+        place = Place(server, client, await client.start_kernel(), "never")
+        [good] = await place.submit(1)
+        failed, aborted = await place.submit(2, 3)
+        ended = [await place.read(f"/{run['run_id']}", wait=60) for run in (good, failed, aborted)]
+        cut = await place.submit(0, 1)
+        await client.wait_lines(0, 1)
+        cut = [await place.read(f"/{run['run_id']}") for run in cut]
+        if how == "killed":
+            # What was asked for in the last half second a killed server may have forgotten.
+            await eventually(lambda: written(server, *(run["run_id"] for run in (*ended, *cut))))
+            server.kill()
+        else:
+            server.stop()
+    server.start()
+    for run in ended:
+        assert known(server, place.kernel, f"/{run['run_id']}") == run
+    for run in cut:
+        record = known(server, place.kernel, f"/{run['run_id']}")
+        assert (record["state"], record["reason"]) == ("lost", "the server stopped")
+        assert (record["ended_at"] is None) == (how == "killed")
+        same = ("source", "source_hash", "user", "batch_id", "cell_id", "path", "queued_at")
+        assert {key: record[key] for key in same} == {key: run[key] for key in same}
+        # Nothing is left to wait for, or to cancel.
+        assert known(server, place.kernel, f"/{run['run_id']}?wait=60") == record
+        refused = server.api("DELETE", f"/api/kernels/{place.kernel}/requests/{run['run_id']}")
+        assert refused.status_code == 409
+        assert "lost" in refused.json()["message"]
+    listed = known(server, place.kernel)
+    assert listed["pending"] is False
+    assert [run["run_id"] for run in listed["requests"]] == [
+        run["run_id"] for run in (cut[1], cut[0], ended[2], ended[1], ended[0])
+    ]
+    assert [run["run_id"] for run in known(server, place.kernel, "?state=error")["requests"]] == [
+        ended[1]["run_id"]
+    ]
+    batch = f"/api/kernels/{place.kernel}/requests?batch={cut[0]['batch_id']}"
+    assert server.api("DELETE", batch).status_code == 409
+    events = server.api(
+        "GET",
+        f"/api/kernels/{place.kernel}/requests/{good['run_id']}",
+        headers={"Accept": "text/event-stream"},
+    )
+    assert events.text.startswith("event: run\nid: ok\n")
+    assert "Uncaught exception" not in server.log
+
+
+async def test_what_is_forgotten_in_memory_is_known(servers: Servers) -> None:
+    server = servers("--YdocExec.runs_remembered=1")
+    server.write_notebook("a.ipynb", "1", "2", "3")
+    async with RoomClient(server, "a.ipynb") as client:
+        place = Place(server, client, await client.start_kernel(), "")
+        runs = await client.execute(place.kernel, [0, 1, 2])
+        await client.wait_ended(2, 3)
+        records = [await place.read(f"/{run}") for run in runs]
+        assert [record["state"] for record in records] == ["ok"] * 3
+        assert [run["run_id"] for run in (await place.read())["requests"]] == runs[::-1]
+        # Long ago enough to be written down.
+        await eventually(lambda: written(server, *runs))
+        assert [await place.read(f"/{run}") for run in runs] == records
+
+
+async def test_a_history_that_cannot_be_written_stops_no_run(servers: Servers, tmp_path: Path) -> None:
+    (tmp_path / "a-file").write_text("")
+    server = servers(
+        f"--YdocExec.runs_path={tmp_path / 'a-file' / 'runs.db'}", "--YdocExec.runs_remembered=1"
+    )
+    server.write_notebook("a.ipynb", "1", "2")
+    async with RoomClient(server, "a.ipynb") as client:
+        place = Place(server, client, await client.start_kernel(), "")
+        first, second = await client.execute(place.kernel, [0, 1])
+        await client.wait_ended(1, 2)
+        await eventually(lambda: "run history failed" in server.log)
+        assert (await place.read(f"/{second}"))["state"] == "ok"
+        # It waits to be written, so it is known.
+        assert (await place.read(f"/{first}"))["state"] == "ok"
+        response = await place.ask("GET", "/" + "0" * 32)
+        assert response.status_code == 503
+        assert "run history" in response.json()["message"]
+        assert [run["run_id"] for run in (await place.read())["requests"]] == [second]
+    server.stop()
+    assert "Uncaught exception" not in server.log
