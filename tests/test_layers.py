@@ -20,7 +20,7 @@ MODULES = {
 }
 """Every module, by its name without the package's: ``room.outbox``. A package's own module has its name."""
 
-BASE = ("ids", "errors", "origin", "settings")
+BASE = ("ids", "errors", "origin", "settings", "measures")
 
 MAY_IMPORT = {
     # The commands and the client programs use talk to a server from outside.
@@ -42,6 +42,7 @@ MAY_IMPORT = {
     "errors": {*BASE},
     "origin": {*BASE},
     "settings": {*BASE},
+    "measures": {*BASE},
 }
 """The parts and, for each, the parts it may import besides itself. Arrows go down only."""
 
@@ -78,6 +79,7 @@ ONLY_IN = {
     "jupyter_server": ("extension", "handlers"),
     "jupyter_client": ("kernel",),
     "zmq": ("kernel",),
+    "prometheus_client": ("handlers",),
     "sqlite3": ("store",),
     "filelock": ("documents.ownership",),
 }

@@ -19,7 +19,9 @@ from ydoc_exec.handlers.contents_manager import taken_over
 from ydoc_exec.handlers.execute_handler import ExecuteHandler, PathExecuteHandler
 from ydoc_exec.handlers.kernel_connection import ready_while_busy
 from ydoc_exec.handlers.kernel_shutdown import shut_down_whatever_happens
+from ydoc_exec.handlers.metrics import Metrics
 from ydoc_exec.handlers.notebook_sessions import NotebookSessions
+from ydoc_exec.handlers.recent_errors import RecentErrors
 from ydoc_exec.handlers.recovery_handler import RecoveryHandler
 from ydoc_exec.handlers.requests_handler import RequestHandler, RequestsHandler
 from ydoc_exec.handlers.room_handler import RoomHandler
@@ -27,12 +29,15 @@ from ydoc_exec.handlers.save_handler import SaveHandler
 from ydoc_exec.handlers.server_gateway import ServerGateway
 from ydoc_exec.handlers.session_handler import SessionHandler
 from ydoc_exec.handlers.state_handler import StateHandler
+from ydoc_exec.handlers.status_handler import StatusHandler
 from ydoc_exec.ids import KernelId
 from ydoc_exec.settings import Settings
 
 CONTENTS_ACTIONS = "https://events.jupyter.org/jupyter_server/contents_service/v1"
 NOTICES = "https://schema.jupyter.org/ydoc_exec/notice/v1"
 NOTICES_SCHEMA = Path(__file__).parent / "event_schemas" / "notice-v1.yaml"
+RUNS = "https://schema.jupyter.org/ydoc_exec/run/v1"
+RUNS_SCHEMA = Path(__file__).parent / "event_schemas" / "run-v1.yaml"
 
 KERNEL_ACTIONS = "https://events.jupyter.org/jupyter_server/kernel_actions/v1"
 
@@ -191,12 +196,14 @@ class YdocExec(ExtensionApp):
         name = "kernel_websocket_connection_class"
         self.settings[name] = ready_while_busy(self._server.web_app.settings[name])
         self._server.event_logger.register_event_schema(NOTICES_SCHEMA)
+        self._server.event_logger.register_event_schema(RUNS_SCHEMA)
 
     def initialize_handlers(self) -> None:
         """The routes of the HTTP and websocket surface."""
         # Made when the event loop runs; requests that come before wait for it.
         self._collaboration: asyncio.Future[Collaboration] | None = None
         wiring = {"collaboration": self._wait_for_collaboration}
+        self._errors = RecentErrors()
         server = self._server
         sessions = NotebookSessions(
             server.session_manager, server.kernel_spec_manager, server.kernel_manager.default_kernel_name
@@ -207,6 +214,7 @@ class YdocExec(ExtensionApp):
                 (r"/api/collaboration/room/(.*)", RoomHandler, wiring),
                 (r"/api/collaboration/save/(.*)", SaveHandler, wiring),
                 (r"/api/collaboration/recovery/(.*)", RecoveryHandler, wiring),
+                (r"/api/collaboration/status", StatusHandler, wiring | {"errors": self._errors}),
                 (r"/api/collaboration/execute/(.*)", PathExecuteHandler, wiring | {"sessions": sessions}),
                 (rf"/api/kernels/{KERNEL_ID}/execute", ExecuteHandler, wiring),
                 (rf"/api/kernels/{KERNEL_ID}/state", StateHandler, wiring),
@@ -248,22 +256,25 @@ class YdocExec(ExtensionApp):
         """Hold everything until the end. It does not raise: a server must be able to stop whatever failed."""
         settings = self._server.web_app.settings
         try:
-            async with Collaboration.open(
-                self.read_settings(),
-                self._server.contents_manager,
-                self._server.kernel_manager,
-                lambda: settings["file_id_manager"],
-                partial(
-                    taken_over,
+            with self._errors.listening():
+                async with Collaboration.open(
+                    self.read_settings(),
                     self._server.contents_manager,
-                    keep_inodes=lambda: isinstance(settings.get("file_id_manager"), LocalFileIdManager),
-                ),
-                lambda: self._server.connection_url,
-                self._emit,
-                gateway=ServerGateway() if self._server.gateway_config.gateway_enabled else None,
-            ) as collaboration:
-                started.set_result(collaboration)
-                await self._stopping.wait()
+                    self._server.kernel_manager,
+                    lambda: settings["file_id_manager"],
+                    partial(
+                        taken_over,
+                        self._server.contents_manager,
+                        keep_inodes=lambda: isinstance(settings.get("file_id_manager"), LocalFileIdManager),
+                    ),
+                    lambda: self._server.connection_url,
+                    self._emit,
+                    self._emit_run,
+                    gateway=ServerGateway() if self._server.gateway_config.gateway_enabled else None,
+                ) as collaboration:
+                    with Metrics(collaboration).exported():
+                        started.set_result(collaboration)
+                        await self._stopping.wait()
         except Exception as error:
             self.log.critical("ydoc_exec failed and must be started again", exc_info=error)
             if started.done():
@@ -281,6 +292,9 @@ class YdocExec(ExtensionApp):
 
     def _emit(self, event: NoticeEvent) -> None:
         self._server.event_logger.emit(schema_id=NOTICES, data=event.record())
+
+    def _emit_run(self, event: dict[str, Any]) -> None:
+        self._server.event_logger.emit(schema_id=RUNS, data=event)
 
     async def _on_kernel_action(self, logger: Any, schema_id: str, data: dict[str, Any]) -> None:
         """Kernels are shut down, restarted and interrupted by REST, by other extensions and by the restarter alike.

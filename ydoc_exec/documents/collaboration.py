@@ -12,7 +12,7 @@ from contextlib import (
     nullcontext,
 )
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from anyio import create_task_group
 
@@ -26,7 +26,9 @@ from ydoc_exec.documents.open_documents import OpenDocuments
 from ydoc_exec.documents.open_files import OpenFiles
 from ydoc_exec.documents.ownership import Ownership
 from ydoc_exec.documents.presence_room import PresenceRoom
+from ydoc_exec.documents.run_event import run_event
 from ydoc_exec.documents.run_history import RunHistory
+from ydoc_exec.documents.run_measures import RunMeasures
 from ydoc_exec.documents.run_records import RunRecords
 from ydoc_exec.errors import UpdateLogError
 from ydoc_exec.files.contents import ContentsManager
@@ -37,6 +39,7 @@ from ydoc_exec.kernel.kernel_link import open_context
 from ydoc_exec.kernel.kernel_runners import KernelManagers, KernelRunners
 from ydoc_exec.kernel.kernel_states import KernelStates
 from ydoc_exec.kernel.run_book import RunBook
+from ydoc_exec.measures import Measures
 from ydoc_exec.settings import Settings
 from ydoc_exec.store.log_writer import LogWriter
 from ydoc_exec.store.memory_update_log import MemoryUpdateLog
@@ -69,6 +72,8 @@ class Collaboration:
     settings: Settings
     files: OpenFiles
     copies: RecoveryCopies
+    log: LogWriter
+    measures: Measures
 
     @classmethod
     @asynccontextmanager
@@ -81,6 +86,7 @@ class Collaboration:
         take_over: Callable[[OpenFiles], AbstractContextManager[None]],
         url: Callable[[], str] = lambda: "",
         emit: Callable[[NoticeEvent], None] = lambda event: None,
+        emit_run: Callable[[dict[str, Any]], None] = lambda event: None,
         log: UpdateLog | None = None,
         gateway: Gateway | None = None,
     ) -> AsyncIterator[Collaboration]:
@@ -89,10 +95,14 @@ class Collaboration:
         ``file_ids`` is asked when it is needed: the extension that provides it may be loaded after ours.
         ``take_over`` lets the contents manager know of the open files, from before the first is opened until after
         the last is saved. ``url`` is where this server is, for those on other servers. ``emit`` is told of all
-        that people are told; it must return at once and not raise. ``log`` is an update log to use instead of the
+        that people are told; it must return at once and not raise. ``emit_run`` is told of every step of
+        every run (``run_event``). ``log`` is an update log to use instead of the
         one that the settings name. ``gateway`` is where kernels are that do not run on this machine.
         """
         book = RunBook(settings.runs_remembered)
+        measures = Measures()
+        book.observe(RunMeasures(measures).note)
+        book.observe(lambda run: emit_run(run_event(run)))
         context = open_context()
         try:
             async with (
@@ -108,7 +118,7 @@ class Collaboration:
                     logger.warning("The update log works again")
                     documents.log_is_back(writer.broken)
 
-                writer = LogWriter(opened, settings.log_delay, say_degraded)
+                writer = LogWriter(opened, settings.log_delay, say_degraded, measures=measures)
 
                 def make(room_id: RoomId) -> OpenDocument:
                     document_types.document_class(room_id)
@@ -122,6 +132,7 @@ class Collaboration:
                         targets,
                         copies,
                         emit,
+                        measures,
                     )
 
                 copies = RecoveryCopies(
@@ -143,7 +154,7 @@ class Collaboration:
                 run_history = RunHistory(kept_runs, settings.log_delay)
                 book.observe(run_history.note)
                 await tasks.start(run_history.run)
-                runners = KernelRunners(tasks, kernels, context, book, settings, gateway)
+                runners = KernelRunners(tasks, kernels, context, book, settings, gateway, measures)
                 presence = PresenceRoom(GLOBAL_AWARENESS, settings)
                 await tasks.start(presence.run, tasks)
                 try:
@@ -160,6 +171,8 @@ class Collaboration:
                         settings,
                         files,
                         copies,
+                        writer,
+                        measures,
                     )
                 finally:
                     # Runs first, so that what they wrote is saved; then documents; the log last.

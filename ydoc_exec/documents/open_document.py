@@ -44,6 +44,8 @@ from ydoc_exec.files.file_mirror import FileMirror
 from ydoc_exec.files.reconciliation import digests
 from ydoc_exec.files.recovery_copies import Reason, RecoveryCopies
 from ydoc_exec.ids import Lineage, RoomId
+from ydoc_exec.kernel.run import now
+from ydoc_exec.measures import Measures
 from ydoc_exec.notebook.notebook import Notebook
 from ydoc_exec.origin import FromFile, FromLog, FromServer, Origin
 from ydoc_exec.room.deletions import read_deletions
@@ -85,6 +87,7 @@ class OpenDocument:
         targets: NotebookTargets,
         copies: RecoveryCopies,
         emit: Callable[[NoticeEvent], None],
+        measures: Measures | None = None,
     ) -> None:
         self.room_id = room_id
         self.closing = False
@@ -92,6 +95,8 @@ class OpenDocument:
         self.lineage = Lineage("")
         self.hash_said_at = -math.inf
         """When the file's hash that the document says became another one, on the event loop's clock."""
+        self.last_saved: str | None = None
+        """When the file was last known to have everything, since the document was opened (ISO 8601, UTC)."""
         self._writer = writer
         self._settings = settings
         self._doc: Doc[Any] = Doc(client_id=randbits(AUTHOR_BITS))
@@ -108,7 +113,7 @@ class OpenDocument:
         self._reunion = Reunion(room_id, self.room, self.document, self)
         self.notebook = Notebook(self.document) if isinstance(self.document, YNotebook) else None
         self.mirror = FileMirror(
-            contents, str(room_id), path_of, room_id.format, room_id.type, self, settings
+            contents, str(room_id), path_of, room_id.format, room_id.type, self, settings, measures
         )
         self._loading = Loading(
             room_id,
@@ -176,6 +181,11 @@ class OpenDocument:
                 self.target.detach()
             # pycrdt holds its observers where no garbage collection finds them.
             self.document.unobserve()
+
+    @property
+    def path(self) -> str:
+        """Where its file is, or was last."""
+        return self._path()
 
     @property
     def held(self) -> bool:
@@ -296,6 +306,7 @@ class OpenDocument:
         await self._until_logged()
 
     def saved(self, base: Base) -> None:
+        self.last_saved = now()
         if self.target is not None:
             self.target.forget_ended()
         self._say({"dirty": False})

@@ -33,6 +33,7 @@ from ydoc_exec.files.merge import merge
 from ydoc_exec.files.own_save import OwnSave
 from ydoc_exec.files.recovery_copies import Reason
 from ydoc_exec.files.wipe import would_empty
+from ydoc_exec.measures import Measures
 from ydoc_exec.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -179,6 +180,7 @@ class FileMirror:
         type: str,
         document: MirroredDocument,
         settings: Settings,
+        measures: Measures | None = None,
     ) -> None:
         self._contents = contents
         self._name = name
@@ -187,6 +189,7 @@ class FileMirror:
         self._type = type
         self._document = document
         self._settings = settings
+        self._measures = measures or Measures()
         self._lock = Lock()
         self._base: Base | None = None
         self._base_content: Any = None
@@ -218,6 +221,11 @@ class FileMirror:
     def dirty(self) -> bool:
         """Whether the document has something that is not known to be in the file."""
         return self._edits != self._saved_edits or self._missing
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the document cannot be saved, while it cannot."""
+        return self._failing
 
     @property
     def missing(self) -> bool:
@@ -384,6 +392,7 @@ class FileMirror:
             else:
                 raise SaveFailed(path, "other programs keep changing the file")
         except SaveFailed as error:
+            self._measures.failed_saves += 1
             self._say_failing(error.why)
             raise
         if not self._missing:
@@ -429,7 +438,8 @@ class FileMirror:
         model: dict[str, Any] | None = None
         if document != self._base.document or trust_changed or self._missing or unreadable:
             await self._document.will_save(document)
-            model = await self._write(save, content)
+            with self._measures.saves.timed():
+                model = await self._write(save, content)
             if model is None:
                 return None
             self._missing = False

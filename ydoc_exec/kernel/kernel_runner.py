@@ -47,6 +47,7 @@ from ydoc_exec.kernel.large_stream import LargeStream
 from ydoc_exec.kernel.run import Run, now
 from ydoc_exec.kernel.run_book import RunBook
 from ydoc_exec.kernel.run_target import Ended, RunOutput, RunTarget
+from ydoc_exec.measures import Measures
 from ydoc_exec.notebook.edits import Edit, replacements
 from ydoc_exec.notebook.output_limit import OutputLimit
 from ydoc_exec.notebook.output_reducer import OutputReducer
@@ -152,12 +153,14 @@ class KernelRunner:
         book: RunBook,
         settings: Settings,
         activity: KernelActivity,
+        measures: Measures,
     ) -> None:
         self.kernel_id = kernel_id
         self._kernel = kernel
         self._book = book
         self._settings = settings
         self._activity = activity
+        self._measures = measures
         self._queue = RunQueue()
         self._inbox: deque[QueueEvent] = deque()
         self._handling = False
@@ -492,7 +495,8 @@ class KernelRunner:
                 outputs = [RunOutput(execution.run, execution.take()) for execution in executions]
                 outputs = [output for output in outputs if output.edits or output.run.timings]
                 if outputs:
-                    executions[0].target.edit(outputs)
+                    with self._measures.flushes.timed():
+                        executions[0].target.edit(outputs)
 
     # Private: tasks
 

@@ -19,6 +19,7 @@ from ydoc_exec.kernel.kernel_link import KernelManager
 from ydoc_exec.kernel.kernel_runner import KernelRunner
 from ydoc_exec.kernel.local_kernel import LocalKernel
 from ydoc_exec.kernel.run_book import RunBook
+from ydoc_exec.measures import Measures
 from ydoc_exec.settings import Settings
 
 REPLACED = "the kernel was shut down or restarted"
@@ -43,6 +44,7 @@ class KernelRunners:
         book: RunBook,
         settings: Settings,
         gateway: Gateway | None = None,
+        measures: Measures | None = None,
     ) -> None:
         self._tasks = tasks
         self._managers = managers
@@ -50,6 +52,7 @@ class KernelRunners:
         self._book = book
         self._settings = settings
         self._gateway = gateway
+        self._measures = measures or Measures()
         self._runners: dict[KernelId, KernelRunner] = {}
         self._starting = Lock()
         self._closed = False
@@ -82,6 +85,7 @@ class KernelRunners:
                     self._book,
                     self._settings,
                     KernelActivity(manager, self._managers),
+                    self._measures,
                 )
                 self._runners[kernel_id] = runner
                 await self._tasks.start(self._serve, runner)

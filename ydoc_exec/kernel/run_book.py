@@ -120,6 +120,14 @@ class RunBook:
         """The kernel's runs under way: the one that it has, then those that wait, in their order."""
         return list(self._live.get(kernel_id, {}).values())
 
+    def by_kernel(self) -> dict[KernelId, list[Run]]:
+        """The same for every kernel that has any."""
+        return {kernel_id: list(live.values()) for kernel_id, live in self._live.items()}
+
+    def all_live(self) -> list[Run]:
+        """Every run under way."""
+        return [run for live in self._live.values() for run in live.values()]
+
     def recent(self, kernel_id: KernelId) -> list[Run]:
         """The runs of the kernel that have ended and are remembered, the last one first."""
         return [run for run in reversed(self._ended.values()) if run.kernel == kernel_id]

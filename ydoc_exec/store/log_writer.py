@@ -29,6 +29,7 @@ from anyio.abc import TaskStatus
 
 from ydoc_exec.errors import UpdateLogError
 from ydoc_exec.ids import Lineage, RoomId
+from ydoc_exec.measures import Measures
 from ydoc_exec.store.update_log import HistoryMissing, UpdateLog
 
 LIMIT_BYTES = 64 * 2**20
@@ -74,6 +75,7 @@ class LogWriter:
         delay: float,
         on_degraded: Callable[[UpdateLogError | None], None],
         limit_bytes: int = LIMIT_BYTES,
+        measures: Measures | None = None,
     ) -> None:
         self.broken: set[RoomId] = set()
         """The rooms whose updates are not kept, to be begun anew. Changed only by this object."""
@@ -81,6 +83,7 @@ class LogWriter:
         self._delay = delay
         self._on_degraded = on_degraded
         self._limit = limit_bytes
+        self._measures = measures or Measures()
         self._waiting: list[_Step] = []
         self._last_number = 0
         # Of the updates that count: those with a higher number than what is being written.
@@ -99,6 +102,16 @@ class LogWriter:
         # Set when there is something to do, and when it is to be done without delay. None while nobody would.
         self._work: Event | None = None
         self._hurry: Event | None = None
+
+    @property
+    def degraded(self) -> bool:
+        """Whether the log failed, and has not all since."""
+        return self._degraded
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of the updates that are not in the log yet."""
+        return self._total_bytes
 
     # What is to be written. Plain calls, so that they can be made from the observer of a document.
 
@@ -377,6 +390,14 @@ class LogWriter:
         )
 
     async def _write(self, group: Iterable[_Step]) -> None:
+        try:
+            with self._measures.log_writes.timed():
+                await self._write_to_log(group)
+        except UpdateLogError:
+            self._measures.failed_log_writes += 1
+            raise
+
+    async def _write_to_log(self, group: Iterable[_Step]) -> None:
         updates: list[tuple[RoomId, bytes]] = []
         for step in group:
             if isinstance(step, _Append):

@@ -1,0 +1,33 @@
+"""How long runs wait and how long they run."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+from ydoc_exec.execution.run_state import RunState
+from ydoc_exec.ids import RunId
+from ydoc_exec.kernel.run import Run
+from ydoc_exec.measures import Measures
+
+
+class RunMeasures:
+    """Told of every step of every run (``RunBook.observe``), it adds up the time between them."""
+
+    def __init__(self, measures: Measures) -> None:
+        self._measures = measures
+        self._since: dict[RunId, float] = {}
+
+    def note(self, run: Run) -> None:
+        """This run has taken a step."""
+        state, now = run.state, perf_counter()
+        if state is RunState.QUEUED:
+            self._since[run.id] = now
+            return
+        since = self._since.pop(run.id, now)
+        if state is RunState.RUNNING:
+            self._measures.waiting.note(now - since)
+            self._since[run.id] = now
+            return
+        self._measures.ended[state.value] += 1
+        if run.started_at is not None:
+            self._measures.running[state.value].note(now - since)
