@@ -26,7 +26,7 @@ class StockClient:
     async def connected(cls, server: LabServer, kernel: str) -> AsyncIterator[StockClient]:
         """Connect to a kernel and stay so."""
         address = f"{server.ws_url}/api/kernels/{kernel}/channels?token={server.token}"
-        async with connect(address, max_size=None) as socket:
+        async with connect(address, max_size=None, close_timeout=1) as socket:
             yield cls(socket)
 
     async def send(self, code: str) -> str:

@@ -374,3 +374,38 @@ async def test_a_server_that_is_stopped_while_kernels_restart(servers: Servers) 
             group.cancel_scope.cancel()
     for name in ("one.ipynb", "two.ipynb"):
         assert stream_text(server.read_notebook(name)["cells"][0]) == "began\n"
+
+
+async def test_who_is_idle_and_who_is_not(servers: Servers) -> None:
+    """A silent cell is work, and typing is; a tab that is merely open is not, nor is what it sends by itself."""
+    server = servers(
+        "--MappingKernelManager.cull_idle_timeout=3",
+        "--MappingKernelManager.cull_interval=1",
+        "--MappingKernelManager.cull_connected=True",
+    )
+
+    def activity() -> str:
+        return str(server.api("GET", "/api/status").json()["last_activity"])
+
+    server.write_notebook("idle.ipynb", "import time; time.sleep(5); print('done')", "2")
+    async with RoomClient(server, "idle.ipynb") as client:
+        kernel = await client.start_kernel()
+        async with StockClient.connected(server, kernel):
+            await client.execute(kernel, [0])
+            await client.wait_ended(0, 1)
+            assert client.lines(0) == ["done"], "the kernel was culled while it worked"
+            await client.wait(lambda: client.execution["kernel"]["status"] == "dead")
+            refused = await client.request(
+                "POST",
+                f"/api/kernels/{kernel}/execute",
+                {"document_id": client.document_id, "cell_ids": [client.cell_id(1)]},
+            )
+            assert refused.status_code == 404
+            assert is_quiet(client)
+        last = activity()
+        client.send_presence()
+        await client.barrier()
+        assert activity() == last
+        client.type_into(1, "3")
+        await client.barrier()
+        assert activity() > last

@@ -43,6 +43,8 @@ async def kernels(_own_folders: Path) -> AsyncIterator[AsyncMappingKernelManager
     )
     yield manager
     await manager.shutdown_all(now=True)
+    # What it does with the context when it is garbage itself waits for ever for sockets that are garbage too.
+    manager.context.destroy(linger=0)
 
 
 @pytest.fixture(scope="module")

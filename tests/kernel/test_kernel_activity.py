@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -10,10 +11,14 @@ import pytest
 
 from tests.kernel.place import Kernels, kernel_of, place_with
 from tests.room.waiting import until
+from ydoc_exec.execution.run_state import RunState
 from ydoc_exec.ids import KernelId
+from ydoc_exec.kernel import kernel_runner
 from ydoc_exec.kernel.kernel_activity import KernelActivity
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
+
+LONG_AGO = datetime.now(timezone.utc) - timedelta(hours=2)
 
 
 def manager_of(kernels: Kernels, kernel_id: KernelId) -> Any:
@@ -78,6 +83,61 @@ async def test_a_kernel_that_is_restarted_is_watched_on(kernels: Kernels) -> Non
             assert manager.last_activity > before
 
 
+async def test_a_silent_cell_goes_on_and_then_the_kernel_ages(
+    kernels: Kernels, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The culler of Jupyter Server itself is asked."""
+    monkeypatch.setattr(kernel_runner, "WATCH_INTERVAL", 0.05)
+    monkeypatch.setattr(kernels, "cull_idle_timeout", 60)
+    monkeypatch.setattr(kernels, "cull_connected", True)
+    async with place_with(kernels) as place, kernel_of(kernels, place) as kernel_id:
+        manager = manager_of(kernels, kernel_id)
+        go = tmp_path / "go"
+        wait = f"while not os.path.exists({str(go)!r}): time.sleep(0.02)"
+        [run] = await place.submit(kernel_id, f"import os, time\nprint('began', flush=True)\n{wait}")
+        await place.target.wait_text(run, "began")
+        await until(lambda: manager.execution_state == "busy")
+        for _ in range(3):
+            manager.last_activity = kernels.last_kernel_activity = LONG_AGO
+            await until(lambda: manager.last_activity > LONG_AGO)
+            assert kernels.last_kernel_activity == manager.last_activity
+        manager.last_activity = LONG_AGO
+        await kernels.cull_kernel_if_idle(kernel_id)
+        assert kernel_id in kernels
+        go.touch()
+        await place.target.wait_ended(run)
+        await until(lambda: manager.execution_state == "idle")
+        await anyio.sleep(0.2)  # the last word about it
+        last = manager.last_activity
+        await anyio.sleep(0.5)  # the claim itself, with the link up
+        assert manager.last_activity == last
+        assert (await place.runner(kernel_id))._link is not None
+        manager.last_activity = LONG_AGO
+        await kernels.cull_kernel_if_idle(kernel_id)
+        assert kernel_id not in kernels
+        await until(lambda: place.runners._runners == {})
+
+
+async def test_busy_kernels_are_culled_if_that_is_wanted(
+    kernels: Kernels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel_runner, "WATCH_INTERVAL", 0.05)
+    monkeypatch.setattr(kernels, "cull_idle_timeout", 60)
+    monkeypatch.setattr(kernels, "cull_busy", True)
+    async with place_with(kernels) as place, kernel_of(kernels, place) as kernel_id:
+        manager = manager_of(kernels, kernel_id)
+        runs = await place.submit(kernel_id, "print('began', flush=True)\nimport time; time.sleep(60)", "2")
+        await place.target.wait_text(runs[0], "began")
+        await until(lambda: manager.execution_state == "busy")
+        manager.last_activity = LONG_AGO
+        await anyio.sleep(0.3)  # the claim itself
+        assert manager.last_activity == LONG_AGO
+        await kernels.cull_kernel_if_idle(kernel_id)
+        assert kernel_id not in kernels
+        await place.target.wait_ended(*runs)
+        assert [run.state for run in runs] == [RunState.LOST] * 2
+
+
 async def test_when_the_link_is_gone_the_server_listens_itself(kernels: Kernels, kernel_id: KernelId) -> None:
     manager = manager_of(kernels, kernel_id)
     async with place_with(kernels) as place:
@@ -122,3 +182,4 @@ async def test_another_manager_of_kernels_is_left_alone() -> None:
     activity = KernelActivity(object(), object())
     with activity.instead_of_server():
         activity.note({"msg_type": "status", "parent_header": {}, "content": {"execution_state": "busy"}})
+        activity.goes_on()

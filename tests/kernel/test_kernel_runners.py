@@ -13,6 +13,7 @@ from tests.server import eventually
 from ydoc_exec.errors import KernelNotFound, KernelUnavailable
 from ydoc_exec.execution.run_state import RunState
 from ydoc_exec.ids import KernelId
+from ydoc_exec.kernel import kernel_runner
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 
@@ -116,16 +117,19 @@ except KeyboardInterrupt:
     print('caught')"""
 
 
-@pytest.mark.parametrize("by_signal", [False, True])
 @pytest.mark.parametrize(
-    ("source", "stop_on_error", "ends"),
-    [(LONG, True, RunState.ERROR), (LONG, False, RunState.ERROR), (CATCHES, True, RunState.OK)],
+    ("source", "stop_on_error", "by_signal", "ends"),
+    [
+        (LONG, True, False, RunState.ERROR),
+        (LONG, False, False, RunState.ERROR),
+        (CATCHES, True, False, RunState.OK),
+        (LONG, False, True, RunState.ERROR),
+    ],
+    ids=["error", "expected error", "caught", "by a signal"],
 )
 async def test_an_interrupt_aborts_what_was_queued_before(
-    kernels: Kernels, kernel_id: KernelId, source: str, stop_on_error: bool, ends: RunState, by_signal: bool
+    kernels: Kernels, kernel_id: KernelId, source: str, stop_on_error: bool, by_signal: bool, ends: RunState
 ) -> None:
-    if by_signal and ends is RunState.OK:
-        pytest.skip("nobody can know that a signal was sent and caught")
     async with place_with(kernels) as place, telling(kernels, place, kernel_id):
         runs = await place.submit(kernel_id, source, "print(2)", stop_on_error=stop_on_error)
         runs += await place.submit(kernel_id, "print(3)")
@@ -191,6 +195,26 @@ async def test_a_kernel_that_cannot_be_started_again(kernels: Kernels) -> None:
             await place.runners.get(kernel_id)
         await eventually(lambda: place.runners._runners == {})
         await manager.shutdown_kernel(now=True)
+
+
+async def test_a_kernel_without_a_restarter_dies(kernels: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel_runner, "WATCH_INTERVAL", 0.2)
+    async with place_with(kernels) as place, kernel_of(kernels, place) as kernel_id:
+        manager = kernels.get_kernel(kernel_id)
+        manager.stop_restarter()
+        runs = await place.submit(kernel_id, LONG, "print(2)")
+        await place.target.wait_text(runs[0], "began")
+        os.kill(manager.provisioner.pid, signal.SIGKILL)
+        await place.target.wait_ended(*runs)
+        assert [run.state for run in runs] == [RunState.LOST] * 2
+        assert place.target.errors(runs[0]) == ["KernelDied"]
+        assert place.target.statuses[-1] == "dead"
+        # What is asked of the dead one ends as well; and a restart makes a living one of it.
+        [again] = await place.submit(kernel_id, "print('again')")
+        await place.target.wait_ended(again)
+        assert again.state is RunState.LOST
+        await kernels.restart_kernel(kernel_id)
+        assert (await place.run(kernel_id, "1")).state is RunState.OK
 
 
 async def test_no_runner_is_started_while_the_server_stops(kernels: Kernels) -> None:

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from ydoc_exec.documents.state_vector import clocks
 from ydoc_exec.errors import ProtocolError
-from ydoc_exec.ids import CellId, RoomId, RunId
+from ydoc_exec.ids import CellId, KernelId, RoomId, RunId
 from ydoc_exec.kernel.run import Run
 from ydoc_exec.kernel.run_target import Ended, RunOutput
 from ydoc_exec.notebook.cell_results import CellResults
@@ -73,6 +73,9 @@ class NotebookTarget:
         # What is to be a transaction of its own behind the one that is open; None while none is.
         self._behind: list[Callable[[], None]] | None = None
         self._out_of_reach = False
+        self._kernel_id: KernelId | None = (
+            None  # whose runs came last: the notebook may have had another before
+        )
 
     # The document's side
 
@@ -193,6 +196,7 @@ class NotebookTarget:
                 self._results.begin(run.cell)
             place.notebook.queue_runs({run.cell: run.entry() for run in runs})
         for run in runs:
+            self._kernel_id = run.kernel
             self._note_written(place, run.cell)
             self._owners[run.cell] = run.id
             self._live[run.id] = run
@@ -252,7 +256,7 @@ class NotebookTarget:
                         place.release()
 
     def kernel(self, entry: dict[str, object]) -> None:
-        if self._place is None:
+        if self._place is None or entry["id"] != self._kernel_id:
             return
         with self._place.room.writing(FromServer()):
             self._place.notebook.set_kernel(entry)

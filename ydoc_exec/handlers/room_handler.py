@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from datetime import datetime, timezone
 from itertools import count
 from typing import Any
 
@@ -25,6 +26,13 @@ logger = logging.getLogger(__name__)
 
 MAX_MESSAGE_BYTES = 2**30
 """As jupyter-collaboration: a notebook with large outputs arrives as one message."""
+
+EDIT = bytes((0, 2))
+"""How a message begins that says what has changed in a client's document (``y-protocols``: sync, update)."""
+
+ACTIVITY = "ydoc_exec_last_activity"
+"""Who types is at work, and sends no requests. ``ServerWebApplication.last_activity`` counts all settings of such names,
+and whoever culls idle servers asks for it."""
 
 MAX_REASON_BYTES = 123
 """What fits into a close frame (RFC 6455, 5.5)."""
@@ -99,6 +107,8 @@ class RoomHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
         if isinstance(message, str):
             self.client.close(1002, "Only binary messages are understood here.")
             return
+        if message.startswith(EDIT):
+            self.settings[ACTIVITY] = datetime.now(timezone.utc)
         await self.client.receive(message)
 
     def on_close(self) -> None:

@@ -49,6 +49,10 @@ class Kernel(Protocol):
         """A future, done when its process has started. Each process has another one."""
         ...
 
+    async def is_alive(self) -> bool:
+        """Whether its process is there, as far as can be known. A kernel that is being started is alive or not."""
+        ...
+
     def add_restart_callback(self, callback: Callable[[], None], event: str = ...) -> None:
         """Have ``callback`` called when it died and is started again ("restart"), or is given up ("dead")."""
         ...

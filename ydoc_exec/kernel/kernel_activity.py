@@ -60,6 +60,16 @@ class KernelActivity:
                 stream.socket.setsockopt(zmq.SUBSCRIBE, b"")
                 stream.on_recv(recorder)
 
+    def goes_on(self) -> None:
+        """The kernel is still at work, whether it says something or not.
+
+        A cell may be silent for hours. Jupyter Server's culler sees that the kernel is busy; whoever culls whole servers
+        (``jupyterhub-idle-culler``) sees the time only. If the culler is configured to end busy kernels too
+        (``cull_busy``), silence counts as Jupyter Server counts it.
+        """
+        if not getattr(self._managers, "cull_busy", True):
+            self._note_time()
+
     def note(self, message: Mapping[str, Any]) -> None:
         """A message was heard on iopub. Malformed ones are no activity."""
         if self._stream() is None:
@@ -71,13 +81,16 @@ class KernelActivity:
         if monotonic() >= self._noted + NOTED_EVERY and (
             tracked(kind) or tracked(parent_kind) or self._kernel.execution_state == "busy"
         ):
-            self._noted = monotonic()
-            self._kernel.last_activity = self._managers.last_kernel_activity = datetime.now(timezone.utc)
+            self._note_time()
 
     # Private
 
     def _stream(self) -> Any:
         return getattr(self._kernel, "_activity_stream", None)
+
+    def _note_time(self) -> None:
+        self._noted = monotonic()
+        self._kernel.last_activity = self._managers.last_kernel_activity = datetime.now(timezone.utc)
 
     def _note_state(self, state: object, counts: bool) -> None:
         if not isinstance(state, str):

@@ -16,6 +16,7 @@ from itertools import groupby
 from time import monotonic
 from typing import Any
 from uuid import uuid4
+from weakref import WeakSet
 
 import anyio
 import zmq
@@ -64,6 +65,10 @@ LATE_RUNS = 1000
 
 INTERRUPTS = ("KeyboardInterrupt", "InterruptException")
 """How kernels name the error of a cell that was interrupted (ipykernel and others in Python, IJulia)."""
+
+WATCH_INTERVAL = 5.0
+"""Seconds between two looks whether a kernel that has something to do is still there. One that is not there twice is dead,
+unless Jupyter Server's restarter, which looks every 3 seconds, has started it again."""
 
 PROCESS_POLL = 0.05
 """Seconds between two looks whether the process that is being connected to is another one by now."""
@@ -167,6 +172,7 @@ class KernelRunner:
         self._executions: dict[RunId, Execution] = {}
         self._by_parent: OrderedDict[str, Execution] = OrderedDict()
         self._dirty: dict[RunId, Execution] = {}
+        self._told: WeakSet[RunTarget] = WeakSet()  # of the kernel's state
         self._wake = Event()
         self._closed = Event()
         self._tasks: TaskGroup | None = None
@@ -200,6 +206,7 @@ class KernelRunner:
             async with create_task_group() as tasks:
                 self._tasks = tasks
                 tasks.start_soon(self._flush_regularly)
+                tasks.start_soon(self._watch_regularly)
                 task_status.started()
                 await self._closed.wait()
                 tasks.cancel_scope.cancel()
@@ -215,6 +222,7 @@ class KernelRunner:
         document raises is for the caller, and nothing is queued then.
         """
         target.queued(runs)
+        self._told.add(target)
         for run in runs:
             self._executions[run.id] = Execution(run, target, OutputLimit(self._settings.output_limit))
         self._book.queued(runs)
@@ -250,7 +258,7 @@ class KernelRunner:
             return
         self._why_closed = reason
         self._closed.set()
-        self._set_status("restarting" if self.outdated and not gone else "dead")
+        self._set_status("restarting" if self.outdated and not gone else "dead", for_good=gone)
         self._drop_link()
         self._post(KernelLost(reason))
 
@@ -263,7 +271,7 @@ class KernelRunner:
 
     def _on_dead(self) -> None:
         """The restarter has given up."""
-        self._set_status("dead")
+        self._set_status("dead", for_good=True)
         reason = "The kernel died and could not be started again. Choose another kernel."
         self._say(reason)
         self.close(reason)
@@ -444,11 +452,14 @@ class KernelRunner:
             if state == "idle":
                 self._post(WentIdle(execution.run.id))
 
-    def _set_status(self, status: str) -> None:
+    def _set_status(self, status: str, *, for_good: bool = False) -> None:
+        """Tell those that have runs under way; of what is for good, all that ever had some."""
         if status == self._status:
             return
         self._status, self._status_since = status, now()
         targets = {id(execution.target): execution.target for execution in self._executions.values()}
+        if for_good:
+            targets |= {id(target): target for target in self._told}
         for target in targets.values():
             with self._guarded():
                 target.kernel(self._kernel_entry())
@@ -499,6 +510,27 @@ class KernelRunner:
                         executions[0].target.edit(outputs)
 
     # Private: tasks
+
+    async def _watch_regularly(self) -> None:
+        """While the kernel has something to do: say that it goes on, and notice its death if nobody else does.
+
+        Kernels need not have a restarter (``KernelManager.autorestart``).
+        """
+        missing: object = None
+        while True:
+            await sleep(WATCH_INTERVAL)
+            if self._queue.idle and self._status != "busy":
+                missing = None
+                continue
+            self._activity.goes_on()
+            process = self._process
+            if process is None or self.outdated or await self._kernel.is_alive():
+                missing = None
+            elif process is missing and process is self._process and not self.outdated:
+                self._set_status("dead")
+                self.lose("The kernel died. Restart it and run again.", said=True)
+            else:
+                missing = process
 
     def _start_task(self, task: Callable[[Unpack[Ts]], Coroutine[Any, Any, None]], *args: Unpack[Ts]) -> None:
         if self._tasks is not None and not self._closed.is_set():

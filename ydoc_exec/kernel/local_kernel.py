@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import zmq.asyncio
+from jupyter_core.utils import ensure_async
 
 from ydoc_exec.ids import KernelId
 from ydoc_exec.kernel.kernel import Deliver, Link, Skip
@@ -32,6 +33,9 @@ class LocalKernel:
     @property
     def ready(self) -> Any:
         return self._manager.ready
+
+    async def is_alive(self) -> bool:
+        return bool(await ensure_async(self._manager.is_alive()))
 
     def add_restart_callback(self, callback: Callable[[], None], event: str = "restart") -> None:
         self._manager.add_restart_callback(callback, event)

@@ -61,5 +61,5 @@ class RunTarget(Protocol):
         ...
 
     def kernel(self, entry: dict[str, object]) -> None:
-        """The kernel's state, for the document's ``execution`` map."""
+        """The kernel's state, for the document's ``execution`` map, unless later runs were another kernel's."""
         ...
