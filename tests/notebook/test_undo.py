@@ -79,7 +79,10 @@ class Scene:
         self.document.observe(note)
         self._write(write)
         self.document.unobserve()
-        self.came = {CellId(cell["id"]): cell for cell in self.document.get()["cells"]}
+        self.came = {
+            CellId(one["id"]): {**one, "state": ycell.get("execution_state") or "idle"}
+            for one, ycell in zip(self.document.get()["cells"], self.document.ycells, strict=True)
+        }
         self._write(self.target.restore)
 
     def begin(self, cell: CellId) -> None:
@@ -331,6 +334,18 @@ def test_changing_the_type_there_and_back_empties_a_cell(tabs: LiveTabs, documen
     assert scene.cell(A) == ("a()", [], None, "idle")
 
 
+@in_both_ways
+def test_undoing_a_change_of_type_that_was_made_while_the_cell_ran(
+    tabs: LiveTabs, document_wide: bool
+) -> None:
+    scene = Scene(tabs, document_wide)
+    scene.begin(A)
+    scene.act("setType", A, "markdown")
+    scene.finish(A)
+    scene.act("undo")
+    assert scene.cell(A) == ("a()", [], 8, "idle")
+
+
 _cells = st.integers(0, 4)
 _acts = st.one_of(
     st.tuples(st.sampled_from(["run", "begin", "say", "finish"]), _cells),
@@ -407,8 +422,9 @@ def test_whatever_is_undone_outputs_are_as_the_server_wrote_them(
                 continue
             came = scene.came.get(cell, {})
             was_text = types.get(cell) == "markdown" and cell != running
-            if was_text and (came["outputs"], came["execution_count"]) == ([], None):
-                # As when its type is changed back by hand.
+            is_blank = not came.get("outputs") and came.get("execution_count") is None
+            if was_text and is_blank and came["state"] == "idle":
+                # As when its type is changed back by hand. One that says that it runs was brought back by an undo.
                 results.pop(cell, None)
                 assert (now["outputs"], now["execution_count"]) == ([], None)
             if cell in results:
