@@ -20,7 +20,7 @@ MODULES = {
 }
 """Every module, by its name without the package's: ``room.outbox``. A package's own module has its name."""
 
-BASE = ("ids", "errors", "origin", "settings", "measures")
+BASE = ("ids", "errors", "origin", "settings", "measures", "common_prefix")
 
 MAY_IMPORT = {
     # The commands and the client programs use talk to a server from outside.
@@ -43,6 +43,7 @@ MAY_IMPORT = {
     "origin": {*BASE},
     "settings": {*BASE},
     "measures": {*BASE},
+    "common_prefix": {*BASE},
 }
 """The parts and, for each, the parts it may import besides itself. Arrows go down only."""
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from pycrdt import Doc, Text
 
+from ydoc_exec.common_prefix import common_prefix
+
 COMPARED = 200_000
 """Two pieces are compared when the product of their lengths is no more than this: it takes 10 to 100 ms then."""
 
@@ -73,8 +75,8 @@ def unite_texts(base: str, ours: str, theirs: str) -> str:
 
 
 def _edits(have: str, wanted: str, offset: int) -> Iterator[Edit]:
-    start = _common(have, wanted)
-    end = _common(have[start:][::-1], wanted[start:][::-1])
+    start = common_prefix(have, wanted)
+    end = common_prefix(have[start:][::-1], wanted[start:][::-1])
     old, new = have[start : len(have) - end], wanted[start : len(wanted) - end]
     offset += start
     if not old or not new:
@@ -108,15 +110,3 @@ def _differences(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[int, 
     for kind, first, last, begin, stop in matcher.get_opcodes():
         if kind != "equal":
             yield first, last, begin, stop
-
-
-def _common(one: str, other: str) -> int:
-    """The length of the common beginning."""
-    low, high = 0, min(len(one), len(other))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if one[:middle] == other[:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low

@@ -11,8 +11,10 @@ from collections import Counter
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from itertools import product, takewhile
+from itertools import product
 from typing import Any
+
+from ydoc_exec.common_prefix import common_prefix
 
 Cell = dict[str, Any]
 Notebook = dict[str, Any]
@@ -178,13 +180,8 @@ def _edited(
 def _kept(one: str, other: str) -> float:
     """How much of the shorter text is at the beginning or the end of both."""
     size = min(len(one), len(other))
-    before, after = _common(one, other), _common(one[::-1], other[::-1])
+    before, after = common_prefix(one, other), common_prefix(one[::-1], other[::-1])
     return min(before + after, size) / size if size else 0.0
-
-
-def _common(one: str, other: str) -> int:
-    """The length of the common beginning."""
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _size(words: Counter[str], common: set[str]) -> int:

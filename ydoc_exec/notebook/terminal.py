@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from ydoc_exec.common_prefix import common_prefix
 from ydoc_exec.notebook.shareable import shareable_text
 
 # What the cursor can reach is kept apart from the text and can be erased: this bounds memory and the size of an
@@ -121,7 +122,7 @@ class TerminalText:
         self._settled.clear()
         self._erased.clear()
         self._kept = end
-        same = _common_prefix(erase, append)
+        same = common_prefix(erase, append)
         return erase[same:], append[same:]
 
     # Private: what arrives
@@ -305,15 +306,3 @@ class TerminalText:
 def _count(sequence: str) -> int:
     """How often a sequence is meant: nothing and 0 say once."""
     return int(sequence[2:-1] or "1") or 1
-
-
-def _common_prefix(one: str, other: str) -> int:
-    """The length of what both begin with: by halves, since comparing slices is so much faster than a loop."""
-    low, high = 0, min(len(one), len(other))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if one[low:middle] == other[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
