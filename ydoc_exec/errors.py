@@ -351,6 +351,22 @@ class SourceMismatch(Conflict):
         )
 
 
+class OtherKernel(Conflict):
+    """A notebook has one kernel at a time, and a run named another one."""
+
+    def __init__(self, path: str, kernel_id: str, other: str) -> None:
+        super().__init__(path, kernel_id, other)
+        self.path = path
+        self.kernel_id = kernel_id
+        self.other = other
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path!r} has kernel {self.kernel_id!r}, so nothing was run on {self.other!r}. Run on that one, or choose "
+            "the other kernel for the notebook (PATCH /api/sessions), when its cells have ended."
+        )
+
+
 class NothingToRun(Conflict):
     """A notebook without code cells."""
 

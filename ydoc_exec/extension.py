@@ -205,7 +205,7 @@ class YdocExec(ExtensionApp):
         wiring = {"collaboration": self._wait_for_collaboration}
         self._errors = RecentErrors()
         server = self._server
-        sessions = NotebookSessions(
+        self._sessions = NotebookSessions(
             server.session_manager, server.kernel_spec_manager, server.kernel_manager.default_kernel_name
         )
         self.handlers.extend(
@@ -215,7 +215,11 @@ class YdocExec(ExtensionApp):
                 (r"/api/collaboration/save/(.*)", SaveHandler, wiring),
                 (r"/api/collaboration/recovery/(.*)", RecoveryHandler, wiring),
                 (r"/api/collaboration/status", StatusHandler, wiring | {"errors": self._errors}),
-                (r"/api/collaboration/execute/(.*)", PathExecuteHandler, wiring | {"sessions": sessions}),
+                (
+                    r"/api/collaboration/execute/(.*)",
+                    PathExecuteHandler,
+                    wiring | {"sessions": self._sessions},
+                ),
                 (rf"/api/kernels/{KERNEL_ID}/execute", ExecuteHandler, wiring),
                 (rf"/api/kernels/{KERNEL_ID}/state", StateHandler, wiring),
                 (rf"/api/kernels/{KERNEL_ID}/requests", RequestsHandler, wiring),
@@ -271,6 +275,7 @@ class YdocExec(ExtensionApp):
                     self._emit,
                     self._emit_run,
                     gateway=ServerGateway() if self._server.gateway_config.gateway_enabled else None,
+                    chosen_for=self._sessions.chosen_for,
                 ) as collaboration:
                     with Metrics(collaboration).exported():
                         started.set_result(collaboration)

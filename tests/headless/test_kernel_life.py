@@ -207,6 +207,39 @@ async def test_the_notebook_gets_another_kernel(server: LabServer) -> None:
         assert client.execution["kernel"]["id"] == new
 
 
+async def test_a_notebook_has_one_kernel_at_a_time(server: LabServer) -> None:
+    server.write_notebook("chosen.ipynb", "print('here')")
+    server.write_notebook("free.ipynb", LONG, "print('here')")
+    other = server.api("POST", "/api/kernels", {"name": "python3"}).json()["id"]
+    third = server.api("POST", "/api/kernels", {"name": "python3"}).json()["id"]
+    async with RoomClient(server, "chosen.ipynb") as chosen, RoomClient(server, "free.ipynb") as free:
+
+        async def refused(client: RoomClient, index: int, kernel: str) -> str:
+            body = {"document_id": client.document_id, "cell_ids": [client.cell_id(index)]}
+            answer = await client.request("POST", f"/api/kernels/{kernel}/execute", body)
+            assert answer.status_code == 409, answer.text
+            return str(answer.json()["message"])
+
+        # Its session says which one.
+        kernel = await chosen.start_kernel()
+        before = chosen.cells
+        assert kernel in await refused(chosen, 0, other)
+        assert chosen.cells == before
+        assert await states(chosen, kernel, await chosen.execute(kernel, [0])) == ["ok"]
+        assert kernel in await refused(chosen, 0, other)
+
+        # Without a session, what runs does, and only as long as it does.
+        runs = await free.execute(other, [0, 1])
+        await free.wait_lines(0, 1)
+        assert other in await refused(free, 1, third)
+        (await free.request("POST", f"/api/kernels/{other}/interrupt")).raise_for_status()
+        assert await states(free, other, runs) == ["error", "aborted"]
+        assert await states(free, third, await free.execute(third, [1])) == ["ok"]
+        await free.wait(lambda: free.execution["kernel"]["id"] == third)
+    for unused in (other, third):
+        server.api("DELETE", f"/api/kernels/{unused}").raise_for_status()
+
+
 async def test_a_kernel_that_is_shut_down(server: LabServer) -> None:
     server.write_notebook("shut.ipynb", LONG, "print(2)")
     async with RoomClient(server, "shut.ipynb") as client:

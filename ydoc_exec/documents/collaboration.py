@@ -18,7 +18,7 @@ from anyio import create_task_group
 
 from ydoc_exec.documents import document_types
 from ydoc_exec.documents.deleted_files import DeletedFiles
-from ydoc_exec.documents.execution import Execution
+from ydoc_exec.documents.execution import ChosenFor, Execution
 from ydoc_exec.documents.notebook_targets import NotebookTargets
 from ydoc_exec.documents.notices import NoticeEvent
 from ydoc_exec.documents.open_document import OpenDocument
@@ -33,7 +33,7 @@ from ydoc_exec.documents.run_records import RunRecords
 from ydoc_exec.errors import UpdateLogError
 from ydoc_exec.files.contents import ContentsManager
 from ydoc_exec.files.recovery_copies import RecoveryCopies
-from ydoc_exec.ids import GLOBAL_AWARENESS, RoomId
+from ydoc_exec.ids import GLOBAL_AWARENESS, KernelId, RoomId
 from ydoc_exec.kernel.gateway import Gateway
 from ydoc_exec.kernel.kernel_link import open_context
 from ydoc_exec.kernel.kernel_runners import KernelManagers, KernelRunners
@@ -56,6 +56,10 @@ class FileIds(Protocol):
     def index(self, path: str) -> str | None: ...
     def get_id(self, path: str) -> str | None: ...
     def get_path(self, id: str) -> str | None: ...
+
+
+async def _nothing_chosen(path: str) -> KernelId | None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,7 @@ class Collaboration:
         emit_run: Callable[[dict[str, Any]], None] = lambda event: None,
         log: UpdateLog | None = None,
         gateway: Gateway | None = None,
+        chosen_for: ChosenFor = _nothing_chosen,
     ) -> AsyncIterator[Collaboration]:
         """Start everything; at the end of the block end the runs, save the documents and close the log.
 
@@ -97,7 +102,8 @@ class Collaboration:
         the last is saved. ``url`` is where this server is, for those on other servers. ``emit`` is told of all
         that people are told; it must return at once and not raise. ``emit_run`` is told of every step of
         every run (``run_event``). ``log`` is an update log to use instead of the
-        one that the settings name. ``gateway`` is where kernels are that do not run on this machine.
+        one that the settings name. ``gateway`` is where kernels are that do not run on this machine. ``chosen_for``
+        tells which kernel people have chosen for a notebook.
         """
         book = RunBook(settings.runs_remembered)
         measures = Measures()
@@ -161,7 +167,7 @@ class Collaboration:
                     yield cls(
                         documents,
                         presence,
-                        Execution(documents, runners, book, settings),
+                        Execution(documents, runners, book, settings, chosen_for),
                         runners,
                         book,
                         RunRecords(book, run_history, runners, documents),

@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ydoc_exec.documents.notebook_target import NotebookTarget
 from ydoc_exec.documents.open_document import OpenDocument
 from ydoc_exec.documents.open_documents import OpenDocuments
 from ydoc_exec.documents.request_order import RequestOrder
-from ydoc_exec.errors import BadRoomId, CellNotFound, NotACodeCell, NothingToRun, SourceMismatch
+from ydoc_exec.errors import (
+    BadRoomId,
+    CellNotFound,
+    NotACodeCell,
+    NothingToRun,
+    OtherKernel,
+    SourceMismatch,
+)
 from ydoc_exec.ids import CellId, KernelId, RoomId, new_batch_id, new_run_id
 from ydoc_exec.kernel.kernel_runners import KernelRunners
 from ydoc_exec.kernel.run import Run
@@ -17,6 +25,9 @@ from ydoc_exec.notebook.cell_view import CellView
 from ydoc_exec.notebook.known_source import KnownSource
 from ydoc_exec.notebook.notebook import Notebook
 from ydoc_exec.settings import Settings
+
+ChosenFor = Callable[[str], Awaitable["KernelId | None"]]
+"""The kernel that people have chosen for the notebook at this path, or None."""
 
 KernelFor = Callable[["str | None", str], Awaitable[KernelId]]
 """Finds or starts the kernel of the notebook that wants a kernel of this name, at this path."""
@@ -50,23 +61,33 @@ class ExecuteRequest:
 
 
 class Execution:
-    """Takes requests to execute."""
+    """Takes requests to execute.
+
+    Args:
+        chosen_for: tells which kernel people have chosen for a notebook.
+    """
 
     def __init__(
-        self, documents: OpenDocuments, runners: KernelRunners, book: RunBook, settings: Settings
+        self,
+        documents: OpenDocuments,
+        runners: KernelRunners,
+        book: RunBook,
+        settings: Settings,
+        chosen_for: ChosenFor,
     ) -> None:
         self._documents = documents
         self._runners = runners
         self._book = book
         self._settings = settings
+        self._chosen_for = chosen_for
         self._order = RequestOrder()
 
     async def submit(self, request: ExecuteRequest) -> list[Run]:
         """Queue all the cells or none. When it returns they are marked in the document.
 
         Raises ``KernelNotFound``, ``DocumentNotFound``, ``CellNotFound``, ``NotACodeCell``, ``NothingToRun``,
-        ``BarrierNotReached``, ``PredecessorNotSeen``, ``SourceMismatch``, ``BadRoomId``, ``LoadFailed`` or what finding
-        the kernel raises, and has changed nothing then.
+        ``BarrierNotReached``, ``PredecessorNotSeen``, ``SourceMismatch``, ``OtherKernel``, ``BadRoomId``, ``LoadFailed``
+        or what finding the kernel raises, and has changed nothing then.
         """
         if isinstance(request.kernel, str):
             await self._runners.get(request.kernel)  # refuse early
@@ -92,10 +113,15 @@ class Execution:
                 if isinstance(request.kernel, str)
                 else await request.kernel(notebook.kernel_name(), document.document.path or "")
             )
+            if target.kernel_id != kernel:
+                chosen = await self._chosen_for(document.document.path or "")
+                if chosen is not None and chosen != kernel:
+                    raise OtherKernel(document.document.path or str(request.room), chosen, kernel)
             # Also if it was there before: it may have been restarted meanwhile, which ends its runner.
             runner = await self._runners.get(kernel)
             # From here on nothing waits: the text that is read now is the text that runs.
             cells = self._cells(document, notebook, request)
+            self._check_free(target, kernel)
             batch = new_batch_id()
             runs = [
                 Run(
@@ -121,6 +147,16 @@ class Execution:
             return runs
 
     # Private
+
+    def _check_free(self, target: NotebookTarget, kernel: KernelId) -> None:
+        """What two kernels write into one notebook at a time is no order that anybody has asked for."""
+        last = target.kernel_id
+        if last is None or last == kernel:
+            return
+        if last not in self._runners:
+            self._runners.replaced(last)  # its runs end now, if nobody has told us yet
+        if target.at_work:
+            raise OtherKernel(str(target.room_id), last, kernel)
 
     def _cells(self, document: OpenDocument, notebook: Notebook, request: ExecuteRequest) -> list[CellView]:
         """The cells as they are now, all of which can run."""

@@ -161,6 +161,16 @@ class NotebookTarget:
         """Cells that are queued or running, or ran since ``forget_ended``."""
         return frozenset(self._ran | {run.cell for run in self._live.values()})
 
+    @property
+    def kernel_id(self) -> KernelId | None:
+        """The kernel that this notebook's last runs were for."""
+        return self._kernel_id
+
+    @property
+    def at_work(self) -> bool:
+        """Whether any of its runs is queued or running."""
+        return bool(self._live)
+
     def forget_ended(self) -> None:
         """The file has the results of all runs that have ended."""
         self._ran.clear()

@@ -30,6 +30,13 @@ class NotebookSessions:
         # One for all: two requests for one notebook must not start two kernels.
         self._starting = Lock()
 
+    async def chosen_for(self, path: str) -> KernelId | None:
+        """The kernel that people have chosen for the notebook at this path, if there is a session that says so."""
+        if not await ensure_async(self._sessions.session_exists(path=path)):
+            return None
+        session = await ensure_async(self._sessions.get_session(path=path))
+        return KernelId(session["kernel"]["id"])
+
     async def kernel_of(
         self, path: str, chosen: str | None, wanted: str | None, *, may_start: bool
     ) -> KernelId:
@@ -40,9 +47,9 @@ class NotebookSessions:
         false. A session that is there keeps its kernel, whatever is chosen.
         """
         async with self._starting:
-            if await ensure_async(self._sessions.session_exists(path=path)):
-                session = await ensure_async(self._sessions.get_session(path=path))
-                return KernelId(session["kernel"]["id"])
+            present = await self.chosen_for(path)
+            if present is not None:
+                return present
             if not may_start:
                 raise web.HTTPError(403, "This notebook has no kernel, and you may not start one.")
             name = chosen or wanted or self._default
