@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import AsyncIterator, Iterator
 
+import anyio
 import pytest
 from websockets.asyncio.client import connect
 
@@ -100,6 +102,21 @@ async def test_an_interrupt(tab: RoomClient) -> None:
     await tab.wait_lines(0, 1)
     (await tab.request("POST", f"/api/kernels/{kernel_id}/interrupt")).raise_for_status()
     assert await tab.ends(kernel_id, runs) == ["error", "aborted"]
+
+
+async def test_a_page_that_is_opened_while_a_cell_runs(tab: RoomClient, server: LabServer) -> None:
+    """It hears at once that the kernel is busy. A gateway says so only to those who were there."""
+    tab.set_source(0, WAIT)
+    kernel_id = await tab.start_kernel()
+    runs = await tab.execute(kernel_id, [0], after=await tab.barrier())
+    await tab.wait_lines(0, 1)
+    address = f"{server.ws_url}/api/kernels/{kernel_id}/channels?token={server.token}&session_id=page"
+    async with connect(address, max_size=None) as page:
+        with anyio.fail_after(10):
+            first = json.loads(await page.recv())
+    assert (first["channel"], first["content"]) == ("iopub", {"execution_state": "busy"})
+    (await tab.request("POST", f"/api/kernels/{kernel_id}/interrupt")).raise_for_status()
+    assert await tab.ends(kernel_id, runs) == ["error"]
 
 
 async def test_a_restart(tab: RoomClient) -> None:

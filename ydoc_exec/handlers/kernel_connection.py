@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from jupyter_server.gateway.connections import GatewayWebSocketConnection
 from jupyter_server.services.kernels.connection.base import serialize_msg_to_ws_v1
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 
@@ -32,8 +33,11 @@ SHORT = 100
 def ready_while_busy(connection: type[Any]) -> type[Any]:
     """The same connection class, with what the head of this module says.
 
-    A class that is not Jupyter Server's own (or derived from it) is left as it is.
+    A class that is not one of Jupyter Server's own (or derived from it) is left as it is. With a gateway only the state is
+    said: the rest is the gateway's business.
     """
+    if issubclass(connection, GatewayWebSocketConnection):
+        return _telling(connection)
     if not issubclass(connection, ZMQChannelsWebsocketConnection):
         return connection
 
@@ -88,9 +92,7 @@ def ready_while_busy(connection: type[Any]) -> type[Any]:
                 frame = serialize_msg_to_ws_v1(message, "iopub", self.session.pack)  # type: ignore[no-untyped-call]
                 self.write_message(frame, binary=True)
             else:
-                # The one thing in it that JSON does not know is the header's date.
-                text = json.dumps({**message, "channel": "iopub"}, default=lambda date: date.isoformat())
-                self.write_message(text)
+                self.write_message(text_frame(message))
 
         # Private
 
@@ -114,3 +116,27 @@ def ready_while_busy(connection: type[Any]) -> type[Any]:
             self.control_question = None
 
     return ReadyWhileBusyConnection
+
+
+def text_frame(message: dict[str, Any]) -> str:
+    """A message on iopub in the older protocol of the websocket."""
+    # The one thing in it that JSON does not know is the header's date.
+    return json.dumps({**message, "channel": "iopub"}, default=lambda date: date.isoformat())
+
+
+# Private
+
+
+def _telling(connection: type[Any]) -> type[Any]:
+    class TellingGatewayConnection(connection):  # type: ignore[misc]
+        """Passes on what the gateway says, and first how the kernel is, which the gateway does not say of a busy one."""
+
+        def _connection_done(self, connected: Any) -> None:
+            super()._connection_done(connected)
+            state = getattr(self.kernel_manager, "execution_state", None)
+            if self.ws is not None and state in ("busy", "idle"):
+                self.handle_outgoing_message(
+                    text_frame(self.session.msg("status", {"execution_state": state}))
+                )
+
+    return TellingGatewayConnection

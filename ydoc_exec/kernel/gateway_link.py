@@ -256,6 +256,9 @@ class GatewayLink:
                 self._ended("restart")
             elif state == "dead":
                 self._ended("dead")
+            elif state in ("busy", "idle") and message["parent_header"].get("msg_type") == "execute_request":
+                # Jupyter Server only asks the gateway when somebody wants a list of kernels.
+                self._manager.execution_state = state
             self._hand_on("iopub", message)
             if kind == "shutdown_reply":
                 self._ended("replaced")
