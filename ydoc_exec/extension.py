@@ -16,19 +16,14 @@ from ydoc_exec.documents.collaboration import Collaboration
 from ydoc_exec.documents.notices import NoticeEvent
 from ydoc_exec.handlers.base import NotServing
 from ydoc_exec.handlers.contents_manager import taken_over
-from ydoc_exec.handlers.execute_handler import ExecuteHandler, PathExecuteHandler
+from ydoc_exec.handlers.execute_handler import PathExecuteHandler
 from ydoc_exec.handlers.kernel_connection import ready_while_busy
 from ydoc_exec.handlers.kernel_shutdown import shut_down_whatever_happens
 from ydoc_exec.handlers.metrics import Metrics
 from ydoc_exec.handlers.notebook_sessions import NotebookSessions
 from ydoc_exec.handlers.recent_errors import RecentErrors
-from ydoc_exec.handlers.recovery_handler import RecoveryHandler
-from ydoc_exec.handlers.requests_handler import RequestHandler, RequestsHandler
-from ydoc_exec.handlers.room_handler import RoomHandler
-from ydoc_exec.handlers.save_handler import SaveHandler
+from ydoc_exec.handlers.routes import ROUTES
 from ydoc_exec.handlers.server_gateway import ServerGateway
-from ydoc_exec.handlers.session_handler import SessionHandler
-from ydoc_exec.handlers.state_handler import StateHandler
 from ydoc_exec.handlers.status_handler import StatusHandler
 from ydoc_exec.ids import KernelId
 from ydoc_exec.settings import Settings
@@ -42,9 +37,6 @@ RUNS_SCHEMA = Path(__file__).parent / "event_schemas" / "run-v1.yaml"
 KERNEL_ACTIONS = "https://events.jupyter.org/jupyter_server/kernel_actions/v1"
 
 DEFAULTS = Settings()
-
-KERNEL_ID = r"(?P<kernel_id>[\w-]+)"
-RUN_ID = r"(?P<run_id>\w+)"
 
 
 class YdocExec(ExtensionApp):
@@ -208,23 +200,12 @@ class YdocExec(ExtensionApp):
         self._sessions = NotebookSessions(
             server.session_manager, server.kernel_spec_manager, server.kernel_manager.default_kernel_name
         )
+        more: dict[type[Any], dict[str, Any]] = {
+            PathExecuteHandler: {"sessions": self._sessions},
+            StatusHandler: {"errors": self._errors},
+        }
         self.handlers.extend(
-            [
-                (r"/api/collaboration/session/(.*)", SessionHandler, wiring),
-                (r"/api/collaboration/room/(.*)", RoomHandler, wiring),
-                (r"/api/collaboration/save/(.*)", SaveHandler, wiring),
-                (r"/api/collaboration/recovery/(.*)", RecoveryHandler, wiring),
-                (r"/api/collaboration/status", StatusHandler, wiring | {"errors": self._errors}),
-                (
-                    r"/api/collaboration/execute/(.*)",
-                    PathExecuteHandler,
-                    wiring | {"sessions": self._sessions},
-                ),
-                (rf"/api/kernels/{KERNEL_ID}/execute", ExecuteHandler, wiring),
-                (rf"/api/kernels/{KERNEL_ID}/state", StateHandler, wiring),
-                (rf"/api/kernels/{KERNEL_ID}/requests", RequestsHandler, wiring),
-                (rf"/api/kernels/{KERNEL_ID}/requests/{RUN_ID}", RequestHandler, wiring),
-            ]
+            (pattern, handler, wiring | more.get(handler, {})) for pattern, handler in ROUTES
         )
 
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:

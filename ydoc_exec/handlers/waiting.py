@@ -37,8 +37,9 @@ class WaitingHandler(YdocExecHandler):
 
     @property
     def wants_events(self) -> bool:
-        """Whether the client asked for server-sent events."""
-        return "text/event-stream" in self.request.headers.get("Accept", "")
+        """Whether the client asked for server-sent events, before anything else."""
+        first, _, _ = self.request.headers.get("Accept", "").partition(",")
+        return first.partition(";")[0].strip() == "text/event-stream"
 
     def begin_events(self) -> None:
         """The answer is a stream of events (HTML standard, 9.2), until ``end_events``."""
