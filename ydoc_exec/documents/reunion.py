@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, Protocol
 
@@ -13,10 +13,12 @@ from pycrdt import Doc
 
 from ydoc_exec.documents import document_types
 from ydoc_exec.documents.ancestry import read_base
+from ydoc_exec.documents.replaced import Replaced
 from ydoc_exec.documents.returning_tab import ReturningTab
 from ydoc_exec.documents.seen import seen_sources
 from ydoc_exec.documents.state_vector import clocks
-from ydoc_exec.documents.text_edits import is_within, unite_texts, units
+from ydoc_exec.documents.taken_in import TakenIn
+from ydoc_exec.documents.text_edits import unite_texts
 from ydoc_exec.documents.union import (
     CELL_UNITS,
     doubled_cells,
@@ -33,7 +35,7 @@ from ydoc_exec.files.recovery_copies import Reason
 from ydoc_exec.files.wipe import is_wipe
 from ydoc_exec.ids import Lineage, RoomId, new_lineage
 from ydoc_exec.origin import FromServer
-from ydoc_exec.room.deletions import Deletions, read_deletions
+from ydoc_exec.room.deletions import Deletions
 from ydoc_exec.room.room import Room, Superseded, guarded
 from ydoc_exec.room.room_client import RoomClient
 
@@ -101,7 +103,7 @@ class Reunion:
         if not client.may_write:
             raise LineageChanged(tab.lineage, self._open.lineage)
         logger.info("%s comes back with a document of an earlier lineage", client.name)
-        return _TakenIn(self, tab, self.bring_in(tab, AWAY, client.user), client.user)
+        return TakenIn(self, tab, self.bring_in(tab, AWAY, client.user), client.user)
 
     def bring_in(self, tab: ReturningTab, where: str, user: str) -> frozenset[str]:
         """Bring a document of another lineage together with the open one; the cells that are those of ``tab`` now.
@@ -190,7 +192,7 @@ class Reunion:
         if not isinstance(self._document, YNotebook):
             yield
             return
-        replaced, before = _Replaced(self, self._room_id, self._room.doc), named_items(self._document)
+        replaced, before = Replaced(self, self._room_id, self._room.doc), named_items(self._document)
         yield
         after = named_items(self._document)
         gone = frozenset(name for name, item in before.items() if after.get(name) != item)
@@ -210,7 +212,7 @@ class Reunion:
         gone = frozenset(name for name, item in named_items(self._document).items() if item in deletions)
         if not gone:
             return self._drop_doubles
-        replaced = _Replaced(self, self._room_id, self._room.doc)
+        replaced = Replaced(self, self._room_id, self._room.doc)
         with guarded("an update could not be tried"):
             seen = seen_sources(self._room_id, replaced.state, deletions)
 
@@ -282,120 +284,6 @@ class Reunion:
         # Reading gives cells with the id of another cell a new one.
         with self._room.writing(FromServer()):
             return document_types.content_of(self._document)
-
-
-class _TakenIn:
-    """A client that was taken in, and may not know it yet."""
-
-    size = 0  # nobody else's, so it is not remembered
-
-    def __init__(self, reunion: Reunion, tab: ReturningTab, kept: frozenset[str], user: str) -> None:
-        self._reunion = reunion
-        self._tab = tab
-        self._kept = kept
-        self._user = user
-
-    def is_over(self, state: bytes) -> bool:
-        return False
-
-    def note(self, update: bytes) -> None:
-        self._tab.note(update)
-
-    def settle(self) -> None:
-        self._reunion.settle(self._tab, lambda name: name not in self._kept, self._user)
-
-
-class _Replaced:
-    """The document as it is now, before some of its cells are made anew or removed."""
-
-    def __init__(self, reunion: Reunion, room_id: RoomId, doc: Doc[Any]) -> None:
-        self._reunion = reunion
-        self._room_id = room_id
-        self._doc = doc
-        self.state: bytes = doc.get_update()
-        """All of it, as an update."""
-        self._clocks = clocks(doc.get_state())
-        self._news: dict[int, int] = {}
-        self._gone: frozenset[str] = frozenset()
-        self._by_client = False
-        self._unite = True
-        self._before: ReturningTab | None = None
-
-    @property
-    def size(self) -> int:
-        return len(self.state)
-
-    def are_gone(self, gone: frozenset[str]) -> None:
-        """It was done, to these cells."""
-        self._gone = gone
-        now = clocks(self._doc.get_state())
-        self._news = {author: clock for author, clock in now.items() if clock > self._clocks.get(author, 0)}
-
-    def were_removed(
-        self,
-        gone: frozenset[str],
-        seen: Mapping[str, str],
-        now: Mapping[str, str],
-        deletions: Deletions,
-        live: bool,
-    ) -> None:
-        """A client has done it.
-
-        Args:
-            seen: what of their sources the client had seen.
-            now: the sources of all cells after that.
-            deletions: what its update deleted.
-            live: whether it did nothing else in that update, and the update says of nothing else.
-        """
-        self.are_gone(gone)
-        # Answers repeat all removals, also of what has come back since.
-        self._by_client = True
-        before = {name: source for name, source in sources_of(self._view()).items() if name in gone}
-        had = {name: seen.get(name, "") for name in gone if seen.get(name, "") != before[name]}
-        copies = {name: now[name] for name in gone if name in now and now[name] != before[name]}
-        if not had and not copies:
-            return
-        # What a client has done while it was away is in a copy too, and cannot be told from what others erased.
-        self._unite = live
-        # What the client deletes and was gone already is what it had not seen others erase. A copy has it again.
-        erased = deletions.common_units(read_deletions(self.state))
-        for name, copy in copies.items():
-            more = units(copy) - units(seen.get(name, ""))
-            if live and 0 <= more <= erased and is_within(seen.get(name, ""), copy):
-                had[name] = copy
-        if had:
-            # What it had not seen others erase cannot be told from what it has typed.
-            self._unite = live and (not erased or all(now.get(name) == had[name] for name in had))
-            self._look_closer().had(had)
-            self.settle()
-            self._unite = live
-
-    def is_over(self, state: bytes) -> bool:
-        there = clocks(state)
-        # What only deletes is in no state vector.
-        return bool(self._news) and all(there.get(author, 0) >= clock for author, clock in self._news.items())
-
-    def note(self, update: bytes) -> None:
-        before = self._look_closer()
-        # Who was away may move a cell, or remove it, and not have seen all that is in it.
-        before.had(before.seen_by_who_deletes(read_deletions(update)))
-        before.note(update)
-
-    def settle(self) -> None:
-        if self._before is not None:
-            self._reunion.settle(
-                self._before, self._gone.__contains__, unite=self._unite, removals=not self._by_client
-            )
-
-    def _view(self) -> YBaseDoc:
-        doc: Doc[Any] = Doc()
-        doc.apply_update(self.state)
-        return document_types.wrap(self._room_id, doc)
-
-    def _look_closer(self) -> ReturningTab:
-        if self._before is None:
-            self._before = ReturningTab(self._room_id, self.state)
-        return self._before
 
 
 def _only(notebook: Any, chosen: Callable[[str], bool]) -> Any:

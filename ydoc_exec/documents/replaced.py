@@ -1,0 +1,111 @@
+"""A document of which some cells were made anew or removed, and who may not know it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jupyter_ydoc.ybasedoc import YBaseDoc
+from pycrdt import Doc
+
+from ydoc_exec.documents import document_types
+from ydoc_exec.documents.returning_tab import ReturningTab
+from ydoc_exec.documents.state_vector import clocks
+from ydoc_exec.documents.taken_in import Settler
+from ydoc_exec.documents.text_edits import is_within, units
+from ydoc_exec.documents.union import sources_of
+from ydoc_exec.ids import RoomId
+from ydoc_exec.room.deletions import Deletions, read_deletions
+
+
+class Replaced:
+    """Implements ``Superseded``: the document as it is now, before that is done to some of its cells."""
+
+    def __init__(self, reunion: Settler, room_id: RoomId, doc: Doc[Any]) -> None:
+        self._reunion = reunion
+        self._room_id = room_id
+        self._doc = doc
+        self.state: bytes = doc.get_update()
+        """All of it, as an update."""
+        self._clocks = clocks(doc.get_state())
+        self._news: dict[int, int] = {}
+        self._gone: frozenset[str] = frozenset()
+        self._by_client = False
+        self._unite = True
+        self._before: ReturningTab | None = None
+
+    @property
+    def size(self) -> int:
+        return len(self.state)
+
+    def are_gone(self, gone: frozenset[str]) -> None:
+        """It was done, to these cells."""
+        self._gone = gone
+        now = clocks(self._doc.get_state())
+        self._news = {author: clock for author, clock in now.items() if clock > self._clocks.get(author, 0)}
+
+    def were_removed(
+        self,
+        gone: frozenset[str],
+        seen: Mapping[str, str],
+        now: Mapping[str, str],
+        deletions: Deletions,
+        live: bool,
+    ) -> None:
+        """A client has done it.
+
+        Args:
+            seen: what of their sources the client had seen.
+            now: the sources of all cells after that.
+            deletions: what its update deleted.
+            live: whether it did nothing else in that update, and the update says of nothing else.
+        """
+        self.are_gone(gone)
+        # Answers repeat all removals, also of what has come back since.
+        self._by_client = True
+        before = {name: source for name, source in sources_of(self._view()).items() if name in gone}
+        had = {name: seen.get(name, "") for name in gone if seen.get(name, "") != before[name]}
+        copies = {name: now[name] for name in gone if name in now and now[name] != before[name]}
+        if not had and not copies:
+            return
+        # What a client has done while it was away is in a copy too, and cannot be told from what others erased.
+        self._unite = live
+        # What the client deletes and was gone already is what it had not seen others erase. A copy has it again.
+        erased = deletions.common_units(read_deletions(self.state))
+        for name, copy in copies.items():
+            more = units(copy) - units(seen.get(name, ""))
+            if live and 0 <= more <= erased and is_within(seen.get(name, ""), copy):
+                had[name] = copy
+        if had:
+            # What it had not seen others erase cannot be told from what it has typed.
+            self._unite = live and (not erased or all(now.get(name) == had[name] for name in had))
+            self._look_closer().had(had)
+            self.settle()
+            self._unite = live
+
+    def is_over(self, state: bytes) -> bool:
+        there = clocks(state)
+        # What only deletes is in no state vector.
+        return bool(self._news) and all(there.get(author, 0) >= clock for author, clock in self._news.items())
+
+    def note(self, update: bytes) -> None:
+        before = self._look_closer()
+        # Who was away may move a cell, or remove it, and not have seen all that is in it.
+        before.had(before.seen_by_who_deletes(read_deletions(update)))
+        before.note(update)
+
+    def settle(self) -> None:
+        if self._before is not None:
+            self._reunion.settle(
+                self._before, self._gone.__contains__, unite=self._unite, removals=not self._by_client
+            )
+
+    def _view(self) -> YBaseDoc:
+        doc: Doc[Any] = Doc()
+        doc.apply_update(self.state)
+        return document_types.wrap(self._room_id, doc)
+
+    def _look_closer(self) -> ReturningTab:
+        if self._before is None:
+            self._before = ReturningTab(self._room_id, self.state)
+        return self._before
