@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from itertools import groupby
 
 import anyio
 import anyio.lowlevel
@@ -43,6 +44,18 @@ async def test_order_is_kept(kernels: Kernels, kernel_id: KernelId) -> None:
         assert [place.target.text(run) for run in runs] == [f"{n}\n" for n in range(20)]
         counts = [run.outcome.execution_count for run in runs if run.outcome and run.outcome.execution_count]
         assert counts == list(range(counts[0], counts[0] + 20))
+
+
+async def test_a_batch_makes_the_kernel_busy_once(kernels: Kernels, kernel_id: KernelId) -> None:
+    """Not between two cells, where nobody could see it, and again at the end, also when that is blank."""
+    async with place_with(kernels) as place:
+        await place.run(kernel_id, "1")  # connected
+        for sources in (["1", "2", "3"], ["1", "", ""]):
+            place.target.statuses.clear()
+            runs = await place.submit(kernel_id, *sources)
+            await place.target.wait_ended(*runs)
+            await place.target.wait(lambda: place.target.statuses[-1] == "idle")
+            assert [status for status, _ in groupby(place.target.statuses)] == ["busy", "idle"]
 
 
 async def test_an_error_aborts_what_was_queued_before_it(kernels: Kernels, kernel_id: KernelId) -> None:

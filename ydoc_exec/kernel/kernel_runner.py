@@ -221,17 +221,17 @@ class KernelRunner:
         When it returns the runs are in the document, marked, and the first may have been sent. What the
         document raises is for the caller, and nothing is queued then.
         """
-        target.queued(runs)
-        self._told.add(target)
-        for run in runs:
-            self._executions[run.id] = Execution(run, target, OutputLimit(self._settings.output_limit))
-        self._book.queued(runs)
         with self._together(target):
-            with self._guarded():
-                target.kernel(self._kernel_entry())
+            target.queued(runs)
+            self._told.add(target)
+            for run in runs:
+                self._executions[run.id] = Execution(run, target, OutputLimit(self._settings.output_limit))
+            self._book.queued(runs)
             self._post(
                 Submitted(tuple(Request(run.id, not run.source.strip(), run.stop_on_error) for run in runs))
             )
+            with self._guarded():
+                target.kernel(self._kernel_entry())
 
     def cancel(self, runs: frozenset[RunId]) -> None:
         """Take queued runs out of the queue. Those that have started go on."""
@@ -330,6 +330,8 @@ class KernelRunner:
         execution.reducer = self._reducer()
         run.started_at = now()
         self._book.started(run)
+        # It is, with whatever it does before this; and what it says itself would be a transaction of its own.
+        self._set_status("busy")
         with self._guarded():
             execution.target.started(run)
 
@@ -445,19 +447,21 @@ class KernelRunner:
                 self._set_status(state)
             return
         with self._together(execution.target):
-            if meant:
-                self._set_status(state)
             if state in ("busy", "idle"):
                 execution.run.note_time(f"iopub.status.{state}", message["header"].get("date"))
             if state == "idle":
                 self._post(WentIdle(execution.run.id))
+            if meant and not (state == "idle" and self._queue.current not in (None, execution.run.id)):
+                self._set_status(state, execution.target)  # unless it has got the next one meanwhile
 
-    def _set_status(self, status: str, *, for_good: bool = False) -> None:
-        """Tell those that have runs under way; of what is for good, all that ever had some."""
+    def _set_status(self, status: str, ended: RunTarget | None = None, *, for_good: bool = False) -> None:
+        """Tell those that have runs under way, or just had one; of what is for good, all that ever had some."""
         if status == self._status:
             return
         self._status, self._status_since = status, now()
         targets = {id(execution.target): execution.target for execution in self._executions.values()}
+        if ended is not None:
+            targets[id(ended)] = ended
         if for_good:
             targets |= {id(target): target for target in self._told}
         for target in targets.values():

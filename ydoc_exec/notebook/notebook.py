@@ -423,12 +423,13 @@ class Notebook:
             cell = self._cells[hint]
             if isinstance(cell, Map) and cell.get("id") == cell_id:
                 return cell
+        # All of them, as the others are asked for next: looking for each would take the square of it.
+        self._positions.clear()
+        found: Map[Any] | None = None
         for found_id, position, cell in self._scan():
-            if found_id == cell_id:
-                self._positions[cell_id] = position
-                return cell
-        self._positions.pop(cell_id, None)
-        return None
+            if self._positions.setdefault(found_id, position) == position and found_id == cell_id:
+                found = cell
+        return found
 
     def _find_code(self, cell_id: CellId) -> Map[Any] | None:
         cell = self._find(cell_id)
