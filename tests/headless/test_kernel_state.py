@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.conftest import make_servers
+from tests.conftest import Servers, make_servers
 from tests.headless.client import RoomClient
 from tests.headless.test_runs import gate
 from tests.server import LabServer, eventually
@@ -84,6 +84,21 @@ async def test_with_no_client_ever(server: LabServer) -> None:
     assert (gone["execution_state"], gone["lifecycle_state"]) == ("dead", "dead")
     assert gone["reason"] == "it was shut down"
     assert state(server, kernel) == gone
+
+
+async def test_a_kernel_that_nobody_starts_again(servers: Servers) -> None:
+    """Jupyter Server goes on saying that it is idle."""
+    server = servers("--KernelManager.autorestart=False")
+    kernel = server.api("POST", "/api/kernels", {"name": "python3"}).json()["id"]
+    await until(server, kernel, is_idle)
+    process = process_of(server, kernel)
+    process.send_signal(signal.SIGKILL)
+    dead = await until(server, kernel, lambda now: now["lifecycle_state"] == "dead")
+    assert (dead["execution_state"], dead["reason"]) == ("dead", "it died")
+    server.api("POST", f"/api/kernels/{kernel}/restart").raise_for_status()
+    again = await until(server, kernel, is_idle)
+    assert again["lifecycle_since"] > dead["lifecycle_since"]
+    assert again["reason"] == ""
 
 
 async def test_a_kernel_that_cannot_live(server: LabServer) -> None:

@@ -91,6 +91,15 @@ async def test_it_is_as_if_somebody_had_run_it(server: LabServer) -> None:
     assert session["kernel"]["id"] == answer["kernel_id"]
     assert session["kernel"]["name"] == "python3"
     assert session["type"] == "notebook"
+    await eventually(
+        lambda: (
+            "unseen/é.ipynb"
+            not in [
+                document["path"]
+                for document in server.api("GET", "/api/collaboration/status").json()["documents"]
+            ]
+        )
+    )
     again = run(server, "unseen/%C3%A9.ipynb", cell_ids=["cell-4"])
     assert again.json()["kernel_id"] == answer["kernel_id"]
     [record] = wait(server, again)

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from tests.conftest import Servers
-from tests.handlers.test_rights import denying
+from tests.handlers.test_rights import REVOKING, denying
 from tests.headless.client import RoomClient
 from tests.server import LabServer, eventually
 
@@ -118,6 +118,7 @@ async def test_a_record_says_all_that_is_known(place: Place) -> None:
         "source": gate(place.gate),
         "source_hash": sha256(gate(place.gate).encode()).hexdigest(),
         "user": first["user"],
+        "name": first["name"],
         "form": "ydoc_exec",
         "seq": first["seq"],
         "state": "running",
@@ -128,7 +129,8 @@ async def test_a_record_says_all_that_is_known(place: Place) -> None:
         "ended_at": None,
         "place": 0,
     }
-    assert first["user"] == (await place.client.request("GET", "/api/me")).json()["identity"]["username"]
+    identity = (await place.client.request("GET", "/api/me")).json()["identity"]
+    assert (first["user"], first["name"]) == (identity["username"], identity["display_name"])
     assert [run["state"] for run in (second, third)] == ["queued", "queued"]
     assert [run["place"] for run in (second, third)] == [1, 2]
     assert {run["batch_id"] for run in (first, second, third)} == {first["batch_id"]}
@@ -431,3 +433,21 @@ async def test_who_may_not_read_documents_does_not_read_them_here(servers: Serve
                 assert response.status_code == 200
                 assert "secret" not in response.text
                 assert "a.ipynb" not in response.text
+
+
+async def test_a_stream_ends_when_the_right_to_it_does(servers: Servers, tmp_path: Path) -> None:
+    config = tmp_path / "revoking.py"
+    config.write_text(REVOKING.format(folder=str(tmp_path)))
+    server = servers(f"--config={config}")
+    server.write_notebook("a.ipynb", gate("never"))
+    async with RoomClient(server, "a.ipynb") as client:
+        place = Place(server, client, await client.start_kernel(), "never")
+        [run] = await place.submit(0)
+        for path in (f"/{run['run_id']}", ""):
+            with anyio.fail_after(30):
+                async with place.events(path) as events:
+                    assert (await anext(events))["run_id"] == run["run_id"]
+                    (tmp_path / "read-kernels").touch()
+                    async for record in events:
+                        assert record["ended_at"] is None
+            (tmp_path / "read-kernels").unlink()

@@ -29,6 +29,8 @@ UNDER_WAY = Filter(states=frozenset(state.value for state in RunState if not sta
 class SubmittingHandler(RunsHandler):
     """What both have in common."""
 
+    _track_activity = True
+
     async def submit(self, body: ExecuteBody, room: RoomId, kernel: KernelId | KernelFor) -> list[Run]:
         """Queue the cells. Raises what ``Execution.submit`` does."""
         collaboration = await self.collaboration()

@@ -41,6 +41,9 @@ class RecentErrors(logging.Handler):
         self._records.append(
             {"at": at, "level": record.levelname.lower(), "where": record.name, "text": text[:LONGEST]}
         )
+        # Without handlers Python prints warnings and errors. We are one, and do not print.
+        if logging.lastResort is not None and not logging.getLogger().handlers:
+            logging.lastResort.handle(record)
 
     def last(self) -> list[dict[str, str]]:
         """The newest first."""

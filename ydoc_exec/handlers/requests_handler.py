@@ -22,6 +22,9 @@ class RunsHandler(WaitingHandler):
 
     auth_resource = "kernels"
 
+    _track_activity = False
+    """Who only looks on keeps no idle server from being culled (``APIHandler``)."""
+
     def _argument(self, name: str) -> str | None:
         return self.get_query_argument(name, None)
 
@@ -109,7 +112,7 @@ class RequestsHandler(RunsHandler):
                     run.batch == wanted.batch for run in book.live(kernel_id)
                 ):
                     break
-                if watch.over or not await self.next_or_heartbeat(watch.wait, "kernels"):
+                if watch.over or not await self.wait_for(watch.wait, collaboration.settings):
                     break
                 records = [record for record in map(record_of, watch.take()) if wanted.takes(record)]
         self.end_events()
@@ -192,7 +195,7 @@ class RequestHandler(RunsHandler):
                     sent = record
                 if not _is_under_way(record) or watch.over:
                     break
-                if not await self.next_or_heartbeat(watch.wait, "kernels"):
+                if not await self.wait_for(watch.wait, collaboration.settings):
                     break
                 watch.take()
                 record = await collaboration.records.get(kernel_id, run_id)

@@ -22,6 +22,7 @@ class StateHandler(RunsHandler):
         """
         with http_errors():
             collaboration = await self.collaboration()
+            await collaboration.kernel_states.look(KernelId(kernel_id))
             record = collaboration.kernel_states.record(KernelId(kernel_id))
         if record["current_run"] is not None:
             [run] = await self.hide([record["current_run"]])

@@ -7,17 +7,18 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from anyio import CancelScope, move_on_after
+from anyio import CancelScope, current_time, move_on_after
 from tornado.iostream import StreamClosedError
 
 from ydoc_exec.documents.collaboration import Collaboration
 from ydoc_exec.handlers.access import may_still
 from ydoc_exec.handlers.base import YdocExecHandler
+from ydoc_exec.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 HEARTBEAT = 15.0
-"""Seconds after which a stream of events without events says that it is there, and asks whether it still may be."""
+"""A stream of events without events says after so many seconds that it is there."""
 
 
 class WaitingHandler(YdocExecHandler):
@@ -26,9 +27,12 @@ class WaitingHandler(YdocExecHandler):
     What waits does so inside ``self.present``, and ends when its client has gone.
     """
 
+    auth_resource: str
+
     def initialize(self, collaboration: Callable[[], Awaitable[Collaboration]]) -> None:
         super().initialize(collaboration)
         self.present = CancelScope()
+        self._asked = current_time()
 
     def on_connection_close(self) -> None:
         """The client has gone."""
@@ -55,20 +59,24 @@ class WaitingHandler(YdocExecHandler):
         """All has been said."""
         self.finish(set_content_type="text/event-stream")
 
-    async def next_or_heartbeat(self, news: Callable[[], Awaitable[Any]], resource: str) -> bool:
+    async def wait_for(self, news: Callable[[], Awaitable[Any]], settings: Settings) -> bool:
         """Send what was written, and wait for the next news.
 
-        False if the client has gone, or may not ``read`` the ``resource`` any more.
+        False if the client has gone, or may not do this any more, which is asked every ``Settings.access_interval``
+        seconds, however much news there is.
         """
+        pause = min(HEARTBEAT, settings.access_interval)
         try:
             await self.flush()
             while True:
-                with move_on_after(HEARTBEAT) as pause:
+                if current_time() > self._asked + settings.access_interval:
+                    self._asked = current_time()
+                    if not await self._may_stay():
+                        return False
+                with move_on_after(pause) as waiting:
                     await news()
-                if not pause.cancelled_caught:
+                if not waiting.cancelled_caught:
                     return True
-                if not await self._may_stay(resource):
-                    return False
                 self.write(": still here\n\n")
                 await self.flush()
         except StreamClosedError:
@@ -76,9 +84,9 @@ class WaitingHandler(YdocExecHandler):
 
     # Private
 
-    async def _may_stay(self, resource: str) -> bool:
+    async def _may_stay(self) -> bool:
         try:
-            return await may_still(self, "read", resource)
+            return await may_still(self, "read", self.auth_resource)
         except Exception:
             # Who cannot be asked about keeps what was found last, as in rooms.
             logger.exception("The rights of a client could not be asked for again")

@@ -12,6 +12,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from inspect import isawaitable
 from typing import Any
 
 from anyio import move_on_after, sleep
@@ -34,6 +35,7 @@ LAST_PAUSE = 2.0
 """Seconds between two questions to a kernel that has not answered."""
 
 SHUT_DOWN = "it was shut down"
+DIED = "it died"
 GAVE_UP = "it died and could not be started again"
 
 
@@ -103,6 +105,20 @@ class KernelStates:
         elif kernel_id in self._lives:
             self._begins_again(self._lives[kernel_id])
 
+    async def look(self, kernel_id: KernelId) -> None:
+        """Look whether the kernel's process is there: nobody may have noticed yet that it is not."""
+        if self._remote or kernel_id not in self._managers:
+            return
+        life = self._life(kernel_id)
+        if not _is_ready(life.manager) or life.lifecycle != "running":
+            return
+        alive = life.manager.is_alive()
+        if isawaitable(alive):
+            alive = await alive
+        if not alive and _is_ready(life.manager) and life.lifecycle == "running":
+            life.says("dead")
+            life.become("dead")
+
     def record(self, kernel_id: KernelId) -> dict[str, Any]:
         """The kernel's state. Raises ``KernelNotFound`` for one that there never was, or a long time ago.
 
@@ -129,7 +145,7 @@ class KernelStates:
             "execution_since": life.execution_since,
             "lifecycle_state": life.lifecycle,
             "lifecycle_since": life.lifecycle_since,
-            "reason": "",
+            "reason": DIED if life.lifecycle == "dead" else "",
             "last_activity": model["last_activity"],
             "connections": model["connections"],
             "queue_length": len(live) - (current is not None),

@@ -100,6 +100,7 @@ class Run:
             "source": self.source,
             "source_hash": sha256(self.source.encode()).hexdigest(),
             "user": self.user,
+            "name": self.name or self.user,
             "form": self.form,
             "seq": self.seq,
             "state": self.state.value,
