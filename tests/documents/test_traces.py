@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from anyio import lowlevel
 from jupyter_ydoc import YNotebook
 from pycrdt import Doc
 
-from tests.documents.conftest import Site, ab
+from tests.documents.conftest import ROOM, Site, ab
 from tests.documents.runs import a_run, end, said, target_of
 from tests.room.waiting import until
 from ydoc_exec.documents.open_document import OpenDocument
+from ydoc_exec.documents.past import SLACK_BYTES
 from ydoc_exec.notebook.edits import EditTail
 
 pytestmark = pytest.mark.anyio
@@ -46,6 +48,31 @@ async def test_a_run_leaves_little(site: Site, cells: tuple[str, ...]) -> None:
     async with site.opened(ab()) as document:
         sizes = [await ran(document, f"run {number}", cells) for number in range(10)]
         assert sizes[9] < sizes[0] + 9 * len(cells) * TRACE_BYTES
+
+
+async def test_a_thousand_silent_runs(site: Site) -> None:
+    """Each leaves its trace, but not for ever, and nothing is left to be saved."""
+    site.write(ab())
+    async with site.serving() as life:
+        async with life.documents.open(ROOM) as document:
+            before = len(document.room.doc.get_update())
+            target = target_of(document)
+            for number in range(1000):
+                run = a_run(f"run {number}")
+                target.queued([run])
+                target.started(run)
+                busy(document, "busy")
+                busy(document, "idle")
+                end(target, run, count=number + 1)
+                await lowlevel.checkpoint()
+            await until(lambda: document.document.ystate["dirty"] is False)
+            assert len(document.room.doc.get_update()) < before + 1000 * TRACE_BYTES
+        await life.closed()
+        assert await site.log.size(ROOM) < before + SLACK_BYTES
+        async with life.documents.open(ROOM) as document:
+            cell = document.document.get()["cells"][0]
+            assert (cell["execution_count"], cell["outputs"]) == (1000, [])
+            assert not document.mirror.dirty
 
 
 async def test_that_the_file_is_behind_is_said_with_the_first_change(site: Site) -> None:
