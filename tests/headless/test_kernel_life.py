@@ -302,6 +302,31 @@ async def test_two_notebooks_and_a_console_on_one_kernel(server: LabServer) -> N
             assert await states(left, kernel, await left.execute(kernel, [0])) == ["ok"]
 
 
+async def test_batches_of_several_people_stay_together(server: LabServer) -> None:
+    names = [f"person {n}.ipynb" for n in range(4)]
+    for number, name in enumerate(names):
+        server.write_notebook(name, *(f"who = [*globals().get('who', []), {number}]" for _ in range(5)))
+    server.write_notebook("order.ipynb", "print(*who)")
+    async with RoomClient(server, "order.ipynb") as client:
+        kernel = await client.start_kernel()
+        runs: list[str] = []
+
+        async def press(name: str) -> None:
+            async with RoomClient(server, name) as person:
+                for _ in range(3):
+                    runs.extend(await person.execute(kernel, range(5)))
+
+        async with anyio.create_task_group() as group:
+            for name in names:
+                group.start_soon(press, name)
+        assert await states(client, kernel, runs) == ["ok"] * 60
+        await client.execute(kernel, [0])
+        await client.wait_lines(0, 1)
+        who = client.lines(0)[0].split()
+        assert len(who) == 60
+        assert all(len(set(who[batch : batch + 5])) == 1 for batch in range(0, 60, 5))
+
+
 async def test_what_is_asked_for_while_the_kernel_starts(server: LabServer) -> None:
     server.write_notebook("starting.ipynb", *map(numbered, range(3)))
     async with RoomClient(server, "starting.ipynb") as client:

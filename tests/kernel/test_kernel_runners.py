@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+from pathlib import Path
 
 import anyio
 import pytest
+from jupyter_client.kernelspec import KernelSpecManager as Specs
+from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 
 from tests.kernel.place import Kernels, kernel_of, place_with, telling
 from tests.server import eventually
@@ -215,6 +219,28 @@ async def test_a_kernel_without_a_restarter_dies(kernels: Kernels, monkeypatch: 
         assert again.state is RunState.LOST
         await kernels.restart_kernel(kernel_id)
         assert (await place.run(kernel_id, "1")).state is RunState.OK
+
+
+async def test_a_start_that_is_refused(kernels: Kernels, tmp_path: Path) -> None:
+    """As one beyond somebody's limit, on a server that answers before a kernel has started (``use_pending_kernels``)."""
+    spec = tmp_path / "refused"
+    spec.mkdir()
+    (spec / "kernel.json").write_text(json.dumps({"argv": ["/nowhere"], "display_name": "", "language": ""}))
+    manager = AsyncMappingKernelManager(  # type: ignore[no-untyped-call]
+        root_dir=str(tmp_path),
+        use_pending_kernels=True,
+        kernel_spec_manager=Specs(kernel_dirs=[str(tmp_path)]),
+    )
+    try:
+        async with place_with(manager) as place:
+            kernel_id = KernelId(await manager.start_kernel(kernel_name="refused"))
+            runs = await place.submit(kernel_id, "print(1)", "print(2)")
+            await place.target.wait_ended(*runs)
+            assert [run.state for run in runs] == [RunState.LOST] * 2
+            assert place.target.errors(runs[0]) == ["KernelDied"]
+            assert all(run.outcome and "could not be started" in run.outcome.reason for run in runs)
+    finally:
+        manager.context.destroy(linger=0)
 
 
 async def test_no_runner_is_started_while_the_server_stops(kernels: Kernels) -> None:
