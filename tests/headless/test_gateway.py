@@ -13,7 +13,7 @@ from websockets.asyncio.client import connect
 from tests.conftest import make_servers
 from tests.gateway_process import GatewayProcess, Network
 from tests.headless.client import RoomClient
-from tests.server import LabServer, stream_text
+from tests.server import LabServer, eventually, stream_text
 
 pytestmark = pytest.mark.anyio
 
@@ -74,6 +74,29 @@ async def test_cells_run(tab: RoomClient, server: LabServer, notebook: str) -> N
     assert tab.execution["kernel"]["name"] == "python3"
     assert await tab.save() == "success"
     assert stream_text(server.read_notebook(notebook)["cells"][2]) == "three\n"
+
+
+async def test_a_notebook_that_nobody_has_open(server: LabServer, notebook: str) -> None:
+    """Its kernel is started at the gateway, and how that is can be asked."""
+    response = server.api("POST", f"/api/collaboration/execute/{notebook}")
+    assert response.status_code == 202, response.text
+    known = server.api("GET", f"{response.headers['Location']}&wait=60").json()
+    assert [run["state"] for run in known["requests"]] == ["ok"] * 4
+    path = f"/api/kernels/{response.json()['kernel_id']}"
+    state = await eventually(
+        lambda: (
+            found
+            if (found := server.api("GET", f"{path}/state").json())["execution_state"] == "idle"
+            else None
+        )
+    )
+    assert (state["lifecycle_state"], state["name"], state["queue_length"]) == ("running", "python3", 0)
+    server.api("DELETE", path).raise_for_status()
+    state = server.api("GET", f"{path}/state").json()
+    assert (state["lifecycle_state"], state["reason"]) == ("dead", "it was shut down")
+    server.write_notebook("odd.ipynb", "1")
+    refused = server.api("POST", "/api/collaboration/execute/odd.ipynb", {"kernel_name": "nowhere"})
+    assert refused.status_code == 409, refused.text
 
 
 async def test_an_error_stops_the_cells_behind_it(tab: RoomClient) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from inspect import isawaitable
 from typing import Any
@@ -106,10 +106,16 @@ class KernelStates:
             self._begins_again(self._lives[kernel_id])
 
     async def look(self, kernel_id: KernelId) -> None:
-        """Look whether the kernel's process is there: nobody may have noticed yet that it is not."""
-        if self._remote or kernel_id not in self._managers:
+        """Look whether the kernel's process is there, which nobody may have noticed yet; ask a gateway how it is."""
+        if kernel_id not in self._managers:
             return
         life = self._life(kernel_id)
+        if self._remote:
+            try:
+                await life.manager.refresh_model()
+            except Exception as error:
+                logger.warning("The gateway does not say how kernel %s is: %s", kernel_id, error)
+            return
         if not _is_ready(life.manager) or life.lifecycle != "running":
             return
         alive = life.manager.is_alive()
@@ -132,22 +138,25 @@ class KernelStates:
                 raise KernelNotFound(kernel_id)
             return self._gone[kernel_id]
         life = self._life(kernel_id)
-        if not _is_ready(life.manager):
+        if not self._remote and not _is_ready(life.manager):
             # Its process is being started, or replaced: what it said before is over.
             life.says("starting")
-        model = self._managers.kernel_model(kernel_id)
+        # A gateway's manager has what the gateway said last.
+        model: Mapping[str, Any] = (
+            life.manager.kernel or {} if self._remote else self._managers.kernel_model(kernel_id)
+        )
         live = self._book.live(kernel_id)
         current = next((run for run in live if run.state is RunState.RUNNING), None)
         return {
             "kernel_id": kernel_id,
-            "name": model["name"],
+            "name": life.manager.kernel_name,
             "execution_state": life.execution,
             "execution_since": life.execution_since,
             "lifecycle_state": life.lifecycle,
             "lifecycle_since": life.lifecycle_since,
             "reason": DIED if life.lifecycle == "dead" else "",
-            "last_activity": model["last_activity"],
-            "connections": model["connections"],
+            "last_activity": model.get("last_activity"),
+            "connections": model.get("connections", 0),
             "queue_length": len(live) - (current is not None),
             "current_run": None if current is None else {**current.record(), "place": 0},
         }
