@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
+from pathlib import Path
 
 import anyio
 import httpx
@@ -243,3 +244,41 @@ async def test_documents_a_predecessor_that_never_comes(place: Place) -> None:
     assert "never" in response.json()["message"]
     await place.client.barrier()
     assert place.client.cells == before
+
+
+# Below a base, as on a hub
+
+
+class HubServer(LabServer):
+    """A server that has a part of its host's addresses."""
+
+    @property
+    def url(self) -> str:
+        return f"{super().url}/user/ada"
+
+    @property
+    def ws_url(self) -> str:
+        return f"{super().ws_url}/user/ada"
+
+
+async def test_addresses_below_a_base(tmp_path: Path) -> None:
+    """Ours are whole. The front end of jupyter-server-nbmodel puts the base before what it gets."""
+    with HubServer(tmp_path, "--ServerApp.base_url=/user/ada/") as server:
+        server.write_notebook("a.ipynb", "print(1)", "print(2)")
+        async with RoomClient(server, "a.ipynb") as client:
+            place = Place(server, client, await client.start_kernel(), "")
+            theirs = await post(place, nbmodel(place, 0))
+            assert theirs.headers["Location"].startswith(f"/api/kernels/{place.kernel}/requests/")
+            assert (await follow(place, theirs))[-1].json()["status"] == "ok"
+            by_path = server.api("POST", "/api/collaboration/execute/a.ipynb")
+            ours = await post(place, {"document_id": client.document_id, "cell_ids": ["cell-1"]})
+            async with httpx.AsyncClient(headers={"Authorization": f"token {server.token}"}) as http:
+                for response, url in (
+                    (by_path, f"{by_path.headers['Location']}&wait=60"),
+                    (ours, f"{ours.headers['Location']}?wait=60"),
+                    (ours, f"{ours.json()['batch_url']}&wait=60"),
+                ):
+                    known = await http.get(str(response.url.join(url)), timeout=60)
+                    assert known.status_code == 200, known.text
+                    found = known.json()
+                    assert {run["state"] for run in found.get("requests", [found])} == {"ok"}

@@ -234,14 +234,18 @@ class KernelStates:
             self._tasks.start_soon(self._ask_until_heard, life)
 
     async def _ask_until_heard(self, life: _Life) -> None:
-        pause, stream = FIRST_PAUSE, None
+        pause = FIRST_PAUSE
+        streams: list[Any] = []
         try:
             with move_on_after(self._patience):
                 while life.execution == "starting" and not life.over:
                     # Not before its process is there: only then its ports are known.
                     if _is_ready(life.manager):
-                        stream = stream or life.manager.connect_control()
-                        life.manager.session.send(stream, "kernel_info_request")
+                        if not streams:
+                            # On the other channel once: not every kernel answers on this one.
+                            streams += [life.manager.connect_control(), life.manager.connect_shell()]
+                            life.manager.session.send(streams[1], "kernel_info_request")
+                        life.manager.session.send(streams[0], "kernel_info_request")
                     await sleep(pause)
                     pause = min(2 * pause, LAST_PAUSE)
         except Exception:
@@ -249,7 +253,7 @@ class KernelStates:
             logger.warning("Kernel %s could not be asked how it is", life.manager.kernel_id, exc_info=True)
         finally:
             life.asked = False
-            if stream is not None:
+            for stream in streams:
                 stream.close()
 
 
