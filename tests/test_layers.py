@@ -83,7 +83,7 @@ ONLY_IN = {
     "zmq": ("kernel",),
     "prometheus_client": ("handlers",),
     "sqlite3": ("store",),
-    "filelock": ("documents.ownership",),
+    "filelock": ("documents.ownership", "store.sqlite_run_history"),
 }
 """Libraries that only some parts know; the others are given what they need."""
 

@@ -6,9 +6,7 @@ itself when it is started again, know it by a lock that a living server holds on
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +17,7 @@ from typing import Any
 from uuid import uuid4
 
 import orjson
+from filelock import FileLock, Timeout
 
 from ydoc_exec.errors import RunHistoryError
 from ydoc_exec.store.sqlite_file import Schema, SqliteFile, transaction, vacuum
@@ -88,7 +87,7 @@ class SqliteRunHistory(SqliteFile):
         self._number = number
         self._server = uuid4().hex
         self._locks = path.with_name(f"{path.name}.servers")
-        self._lock: int | None = None
+        self._lock: FileLock | None = None
         self._unpruned = PRUNE_EVERY
 
     async def __aexit__(
@@ -100,8 +99,8 @@ class SqliteRunHistory(SqliteFile):
         await super().__aexit__(exc_type, exc_value, traceback)
         lock, self._lock = self._lock, None
         if lock is not None:
+            lock.release()
             (self._locks / self._server).unlink(missing_ok=True)
-            os.close(lock)
 
     async def write(self, runs: Sequence[KeptRun]) -> None:
         """Keep these runs, in the place of what was known of them. All or none."""
@@ -168,10 +167,11 @@ class SqliteRunHistory(SqliteFile):
         if self._lock is not None:
             return
         self._locks.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(self._locks / self._server, os.O_CREAT | os.O_RDWR, 0o600)
+        # Not of a thread: it is given back by another one.
+        lock = FileLock(self._locks / self._server, mode=0o600, thread_local=False)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            lock.acquire(blocking=False)
+        except (OSError, NotImplementedError) as error:
             # A file system without locks. Other servers take this one for gone; it itself does not.
             logger.warning("%s cannot be locked: %s", self._locks, error)
         self._lock = lock
@@ -196,18 +196,16 @@ class SqliteRunHistory(SqliteFile):
             (self._locks / server).unlink(missing_ok=True)
 
     def _is_alive(self, server: str) -> bool:
-        try:
-            lock = os.open(self._locks / server, os.O_RDWR)
-        except FileNotFoundError:
+        if not (self._locks / server).exists():
             return False
+        lock = FileLock(self._locks / server, mode=0o600, thread_local=False)
         try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
+            lock.acquire(blocking=False)
+        except Timeout:
             return True
-        except OSError:
+        except (OSError, NotImplementedError):
             return False
-        finally:
-            os.close(lock)
+        lock.release()
         return False
 
     def _prune(self, connection: sqlite3.Connection) -> None:
