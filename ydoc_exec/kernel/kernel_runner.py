@@ -298,13 +298,21 @@ class KernelRunner:
             self._handling = False
 
     def _perform(self, effects: list[Effect]) -> None:
+        # Before anything else, so that the kernel works while what came before is written into the document. What it
+        # says is read later, whatever it is.
+        sent = {
+            effect.run
+            for effect in effects
+            if isinstance(effect, Execute) and self._send(self._executions[effect.run])
+        }
         for finishing, group in groupby(effects, key=lambda effect: isinstance(effect, Finish)):
             if finishing:
                 self._finish([effect for effect in group if isinstance(effect, Finish)])
                 continue
             for effect in group:
                 if isinstance(effect, Execute):
-                    self._execute(self._executions[effect.run])
+                    if effect.run in sent:
+                        self._show_started(self._executions[effect.run])
                 elif isinstance(effect, Connect):
                     if self.closed:
                         self._inbox.append(KernelLost(self._why_closed))
@@ -316,7 +324,8 @@ class KernelRunner:
                 else:
                     assert isinstance(effect, Finish)
 
-    def _execute(self, execution: Execution) -> None:
+    def _send(self, execution: Execution) -> bool:
+        """Let the kernel have a run; ``False`` if it cannot be reached, which is handled next."""
         assert self._link is not None, "the queue sends nothing while the link is down"
         run = execution.run
         try:
@@ -324,16 +333,19 @@ class KernelRunner:
         except (OSError, zmq.ZMQError) as error:
             self._drop_link()
             self._inbox.append(KernelLost(f"its connection failed: {error}"))
-            return
+            return False
         # Noted in the same step as the send: no message can arrive before we know whose it is.
         self._by_parent[parent] = execution
         execution.reducer = self._reducer()
         run.started_at = now()
-        self._book.started(run)
+        return True
+
+    def _show_started(self, execution: Execution) -> None:
+        self._book.started(execution.run)
         # It is, with whatever it does before this; and what it says itself would be a transaction of its own.
         self._set_status("busy")
         with self._guarded():
-            execution.target.started(run)
+            execution.target.started(execution.run)
 
     def _finish(self, effects: list[Finish]) -> None:
         ended: list[Execution] = []
