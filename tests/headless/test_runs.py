@@ -296,6 +296,14 @@ async def test_the_events_of_a_batch_end_with_it(place: Place) -> None:
             if record["ended_at"]:
                 ended.append(record["cell_id"])
     assert ended == ["cell-0", "cell-1"]
+    # Who asks later is told the same, at once.
+    async with place.events(batch=runs[0]["batch_id"]) as events:
+        assert [(record["cell_id"], record["state"]) async for record in events] == [
+            ("cell-0", "ok"),
+            ("cell-1", "ok"),
+        ]
+    unknown = await place.ask("GET", headers={"Accept": "text/event-stream"}, batch="none")
+    assert unknown.status_code == 404
 
 
 async def test_cancelling(place: Place) -> None:

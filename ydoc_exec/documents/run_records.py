@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from ydoc_exec.documents.open_documents import OpenDocuments
@@ -72,11 +73,19 @@ class RunRecords:
         """Whether one of these runs has not ended."""
         return any(map(wanted.takes_run, self._book.live(kernel_id)))
 
+    def live(self, kernel_id: KernelId, wanted: Filter) -> Iterator[Record]:
+        """Those of the kernel's runs under way that are wanted, in their order."""
+        for place, run in enumerate(self._book.live(kernel_id)):
+            if wanted.takes_run(run):
+                yield {**run.record(), "place": place}
+
     async def of(self, kernel_id: KernelId, wanted: Filter, limit: int) -> list[Record]:
         """The run that the kernel has, those that wait in their order, then those that ended, the last one first."""
-        live = ({**run.record(), "place": place} for place, run in enumerate(self._book.live(kernel_id)))
-        ended = ({**run.record(), "place": None} for run in self._book.recent(kernel_id))
-        found = [*_first(live, wanted, limit), *_first(ended, wanted, limit)][:limit]
+        live = self.live(kernel_id, wanted)
+        ended = filter(wanted.takes_run, self._book.recent(kernel_id))
+        found = [*islice(live, limit), *({**run.record(), "place": None} for run in islice(ended, limit))][
+            :limit
+        ]
         if len(found) < limit:
             found += await self._earlier(kernel_id, wanted, limit - len(found))
         return found
@@ -160,13 +169,3 @@ class RunRecords:
         except RunHistoryError as error:
             logger.warning("%s", error)
             return []
-
-
-def _first(records: Iterable[Record], wanted: Filter, limit: int) -> list[Record]:
-    found: list[Record] = []
-    for record in records:
-        if len(found) == limit:
-            break
-        if wanted.takes(record):
-            found.append(record)
-    return found

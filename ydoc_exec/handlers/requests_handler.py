@@ -8,11 +8,11 @@ from tornado import web
 
 from ydoc_exec.documents.collaboration import Collaboration
 from ydoc_exec.documents.run_records import Filter, Record
-from ydoc_exec.errors import KernelNotFound
+from ydoc_exec.errors import BatchNotFound, KernelNotFound
 from ydoc_exec.execution.run_state import RunState
 from ydoc_exec.handlers.answers import nbmodel_answer
 from ydoc_exec.handlers.base import http_errors
-from ydoc_exec.handlers.queries import read_filter, read_known, read_limit, read_wait
+from ydoc_exec.handlers.queries import MAX_LIMIT, read_filter, read_known, read_limit, read_wait
 from ydoc_exec.handlers.waiting import WaitingHandler
 from ydoc_exec.ids import BatchId, KernelId, RunId
 
@@ -45,8 +45,9 @@ class RequestsHandler(RunsHandler):
         then those that ended, the last one first. The arguments are those of ``queries.py``.
 
         With ``?wait=`` it is answered when none of the runs is under way any more (``pending``), or after so many
-        seconds. As ``text/event-stream`` each run that is under way is an event, and then each step of a run; it ends
-        with the batch, if one was asked for. 404 for a kernel that is not there and has no runs.
+        seconds. As ``text/event-stream`` each run that is under way is an event, and then each step of a run. Of a batch
+        those that have ended are events too, and its end is that of the stream. 404 for a kernel that is not there and
+        has no runs, and for events of an unknown batch.
         """
         with http_errors(), self.present:
             wanted, limit = read_filter(self._argument), read_limit(self._argument)
@@ -99,10 +100,16 @@ class RequestsHandler(RunsHandler):
         return records
 
     async def _stream(self, collaboration: Collaboration, kernel_id: KernelId, wanted: Filter) -> None:
-        book, record_of = collaboration.book, collaboration.records.record
+        book, known = collaboration.book, collaboration.records
         with book.watch(kernel_id) as watch:
-            records = [record for record in map(record_of, book.live(kernel_id)) if wanted.takes(record)]
-            if not records and kernel_id not in collaboration.runners:
+            records = list(known.live(kernel_id, wanted))
+            if wanted.batch is not None:
+                # Some of it may have ended already, or all.
+                records = await known.of(kernel_id, wanted, MAX_LIMIT)
+                if not records:
+                    raise BatchNotFound(wanted.batch)
+                records.sort(key=lambda record: int(record["seq"]))
+            elif not records and kernel_id not in collaboration.runners:
                 raise KernelNotFound(kernel_id)
             self.begin_events()
             while True:
@@ -114,7 +121,7 @@ class RequestsHandler(RunsHandler):
                     break
                 if watch.over or not await self.wait_for(watch.wait, collaboration.settings):
                     break
-                records = [record for record in map(record_of, watch.take()) if wanted.takes(record)]
+                records = [known.record(run) for run in watch.take() if wanted.takes_run(run)]
         self.end_events()
 
 
