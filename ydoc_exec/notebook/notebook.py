@@ -414,7 +414,9 @@ class Notebook:
         for position in range(len(self._cells)):
             cell = self._cells[position]
             if isinstance(cell, Map):
-                yield CellId(cell.get("id", "")), position, cell
+                cell_id = cell.get("id")
+                # A client can write anything there.
+                yield CellId(cell_id if isinstance(cell_id, str) else ""), position, cell
 
     def _find(self, cell_id: CellId) -> Map[Any] | None:
         """The (first) cell with this id. Where it was the last time is tried before the rest."""
