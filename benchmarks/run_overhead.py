@@ -37,6 +37,9 @@ from tests.server import LabServer
 ALL_BAR = 1.3
 MEDIAN_BAR = 1.5
 TAIL_BAR = 2.0
+USUAL = 20
+"""Cells of the notebook of which one is run at a time: what is left of saving it can meet the next one."""
+
 WARM_UP = 20
 """Single cells that do not count."""
 
@@ -71,48 +74,58 @@ class Bench:
             os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, path))
             args.append("--ServerApp.jpserver_extensions=server_profile=True")
         server = stack.enter_context(LabServer(directory / "server", *args))
-        server.write_notebook("a.ipynb", RESULT, *assignments(cells))
+        server.write_notebook("many.ipynb", RESULT, *assignments(cells))
+        server.write_notebook("few.ipynb", RESULT, *assignments(USUAL))
         self.server = Address(
             url=server.url, ws_url=server.ws_url, token=server.token, pid=server.pid, profile=file
         )
         self.alone = stack.enter_context(Worker(directory / "alone", KernelAlone))
-        self.ours = stack.enter_context(Worker(directory / "ours", ThroughServer, self.server))
         self.alone("start")
         stack.callback(self.alone, "close")
-        self.ours("start", "a.ipynb")
-        stack.callback(self.ours, "close")
+        self._directory = directory
+
+    @contextmanager
+    def client_of(self, name: str) -> Iterator[Worker]:
+        """A client of this notebook. While nobody calls it, it does not answer what the server asks now and then."""
+        with Worker(self._directory / name, ThroughServer, self.server) as worker:
+            worker("start", f"{name}.ipynb")
+            yield worker
+            worker("close")
 
     def run_all(self, repeat: int) -> dict[str, Measured]:
         """All cells, with each program, in turn."""
         measured = {name: Measured() for name in ("at once", "one by one", "ours")}
-        for _ in range(repeat):
-            measured["at once"].seconds.append(self.alone("all_at_once", self._cells))
-            measured["one by one"].seconds.append(self.alone("one_by_one", self._cells))
-            self._run_ours(measured["ours"], "all_at_once", self._cells)
-            time.sleep(1)  # the file is saved
+        with self.client_of("many") as ours:
+            for _ in range(repeat):
+                measured["at once"].seconds.append(self.alone("all_at_once", self._cells))
+                measured["one by one"].seconds.append(self.alone("one_by_one", self._cells))
+                self._run_ours(measured["ours"], ours, "all_at_once", self._cells)
+                time.sleep(1)  # the file is saved
         return measured
 
     def single(self, count: int) -> dict[str, Measured]:
         """One cell, with each program, in turn."""
         measured = {name: Measured() for name in ("alone", "ours")}
-        for number in range(-WARM_UP, count):
-            alone, ours = self.alone("one"), Measured()
-            self._run_ours(ours, "one")
-            if number >= 0:
-                measured["alone"].seconds.append(alone)
-                measured["ours"].seconds += ours.seconds
-                measured["ours"].cpu += ours.cpu
+        with self.client_of("few") as ours:
+            for number in range(-WARM_UP, count):
+                alone, one = self.alone("one"), Measured()
+                self._run_ours(one, ours, "one")
+                if number >= 0:
+                    measured["alone"].seconds.append(alone)
+                    measured["ours"].seconds += one.seconds
+                    measured["ours"].cpu += one.cpu
         return measured
 
-    def explain(self, method: str, *args: object, times: int = 1) -> None:
+    def explain(self, name: str, method: str, *args: object, times: int) -> None:
         """Print where the server's CPU goes."""
         assert self.server.profile is not None, "the server has no sampler"
-        start_sampling(self.server.pid)
-        for _ in range(times):
-            self.ours(method, *args)
-        figures = Figures(seconds=0.0, profile=next_samples(self.server.pid, self.server.profile))
-        time.sleep(2)
-        figures.profile_after = next_samples(self.server.pid, self.server.profile)
+        with self.client_of(name) as ours:
+            start_sampling(self.server.pid)
+            for _ in range(times):
+                ours(method, *args)
+            figures = Figures(seconds=0.0, profile=next_samples(self.server.pid, self.server.profile))
+            time.sleep(2)
+            figures.profile_after = next_samples(self.server.pid, self.server.profile)
         explained(f"{method} {args}, {times} times", figures)
 
     @contextmanager
@@ -131,9 +144,9 @@ class Bench:
         wall, busy, ours = (after - b for after, b in zip(now(), before, strict=True))
         share.append(max(0.0, busy - ours) / (wall * (os.cpu_count() or 1)))
 
-    def _run_ours(self, measured: Measured, method: str, *args: object) -> None:
+    def _run_ours(self, measured: Measured, worker: Worker, method: str, *args: object) -> None:
         before = cpu_seconds(self.server.pid)
-        measured.seconds.append(self.ours(method, *args))
+        measured.seconds.append(worker(method, *args))
         measured.cpu.append(cpu_seconds(self.server.pid) - before)
 
 
@@ -194,8 +207,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory, ExitStack() as stack:
         bench = Bench(Path(directory), stack, options.cells, profile=options.profile)
         if options.profile:
-            bench.explain("one", times=100)
-            bench.explain("all_at_once", options.cells, times=3)
+            bench.explain("few", "one", times=100)
+            bench.explain("many", "all_at_once", options.cells, times=3)
             return
         others: list[float] = []
         with bench.others(others):
