@@ -204,12 +204,14 @@ class OpenDocument:
     def hold(self) -> None:
         """Keep the document open until ``release``; every holder calls each once."""
         self._holds += 1
-        self._holds_changed.set()
+        if self._holds == 1:
+            self._holds_changed.set()
 
     def release(self) -> None:
         """One holder less."""
         self._holds -= 1
-        self._holds_changed.set()
+        if not self._holds:
+            self._holds_changed.set()
 
     def admit(self, client: RoomClient, session: str | None = None) -> None:
         """Let a client take part, until it leaves. Returns at once.

@@ -135,7 +135,7 @@ class OpenDocuments:
     @asynccontextmanager
     async def _turn(self, file_id: str) -> AsyncIterator[None]:
         """One after the other, for each file."""
-        lock, users = self._turns.get(file_id, (Lock(), 0))
+        lock, users = self._turns.get(file_id, (Lock(fast_acquire=True), 0))
         self._turns[file_id] = lock, users + 1
         try:
             async with lock:

@@ -54,7 +54,7 @@ class KernelRunners:
         self._gateway = gateway
         self._measures = measures or Measures()
         self._runners: dict[KernelId, KernelRunner] = {}
-        self._starting = Lock()
+        self._starting = Lock(fast_acquire=True)
         self._closed = False
 
     def __contains__(self, kernel_id: object) -> bool:

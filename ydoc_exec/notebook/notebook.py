@@ -429,8 +429,9 @@ class Notebook:
         self._positions.clear()
         found: Map[Any] | None = None
         for found_id, position, cell in self._scan():
-            if self._positions.setdefault(found_id, position) == position and found_id == cell_id:
-                found = cell
+            id_: object = found_id  # anybody who can edit can write anything there
+            if isinstance(id_, str) and self._positions.setdefault(found_id, position) == position:
+                found = cell if found_id == cell_id else found
         return found
 
     def _find_code(self, cell_id: CellId) -> Map[Any] | None:
