@@ -73,6 +73,9 @@ class RoomHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
     async def open(self, name: str) -> None:
         # tornado reads no message before this has returned, so none can come too early.
         super().open()
+        # Without this a second small frame waits until the first is acknowledged, which may take 40 ms (Nagle's
+        # algorithm and delayed acknowledgements), and what is said of a run comes in small frames.
+        self.set_nodelay(True)
         number = next(_numbers)
         user = getattr(self.current_user, "username", "")
         client = RoomClient(
