@@ -102,7 +102,11 @@ class KernelStates:
         """The kernel was shut down or restarted, or somebody tried."""
         if kernel_id not in self._managers:
             self._bury(kernel_id, SHUT_DOWN)
-        elif kernel_id in self._lives:
+        elif kernel_id in self._lives and not any(
+            # The news may come when the new process has a run already; those of the one before have ended.
+            run.state is RunState.RUNNING
+            for run in self._book.live(kernel_id)
+        ):
             self._begins_again(self._lives[kernel_id])
 
     async def look(self, kernel_id: KernelId) -> None:
