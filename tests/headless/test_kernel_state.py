@@ -46,11 +46,14 @@ def is_idle(state: dict[str, Any]) -> bool:
 
 def process_of(server: LabServer, kernel: str) -> psutil.Process:
     """The kernel's process."""
-    [process] = [
-        child
-        for child in psutil.Process(server.pid).children(recursive=True)
-        if any(f"kernel-{kernel}" in word for word in child.cmdline())
-    ]
+
+    def is_it(child: psutil.Process) -> bool:
+        try:
+            return any(f"kernel-{kernel}" in word for word in child.cmdline())
+        except psutil.Error:  # another one, which has just ended
+            return False
+
+    [process] = filter(is_it, psutil.Process(server.pid).children(recursive=True))
     return process
 
 

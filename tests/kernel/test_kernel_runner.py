@@ -193,6 +193,7 @@ async def test_a_lost_idle_does_not_hold_the_queue(
         assert len(dropped) == 2
         assert [run.state for run in runs] == [RunState.OK] * 2
         assert [place.target.text(run) for run in runs] == ["1\n", "2\n"]
+        assert place.target.statuses[-1] == "idle"
         runner._post(IdleOverdue(runs[0].id))  # late ones change nothing
 
 

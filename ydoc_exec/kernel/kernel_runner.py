@@ -185,6 +185,9 @@ class KernelRunner:
         self._why_closed = ""
         self._status = "starting"
         self._status_since = now()
+        self._heard_status = ""
+        self._false_start = False
+        self._dead: object | None = None  # a process after which there will be another one
 
     @property
     def closed(self) -> bool:
@@ -267,6 +270,15 @@ class KernelRunner:
     def _on_restart(self) -> None:
         """The restarter is about to start a kernel again that died."""
         self._set_status("restarting")
+        self._dead = self._process or self._dead
+        if self._link is None and self._kernel.execution_state == "starting" and not self._false_start:
+            # It has never said anything (somebody had taken its port, or it was killed then): nothing is lost, and what
+            # waits for it waits for the next one. But not for ever, as it may be that it cannot live.
+            self._false_start = True
+            self._process = None
+            if self._attempt is not None:
+                self._attempt.cancel()
+            return
         self.lose("The kernel died and was started again. What it knew is lost; run again.", said=True)
 
     def _on_dead(self) -> None:
@@ -441,30 +453,37 @@ class KernelRunner:
         if started is not None:
             run.note_time("shell.execute_reply.started", started)
         run.note_time("shell.execute_reply", message["header"].get("date"))
-        self._post(
-            Replied(
-                run.id,
-                status if status in ("ok", "error") else "aborted",
-                content.get("execution_count"),
-                interrupted=content.get("ename") in INTERRUPTS,
+        with self._together(execution.target):
+            self._post(
+                Replied(
+                    run.id,
+                    status if status in ("ok", "error") else "aborted",
+                    content.get("execution_count"),
+                    interrupted=content.get("ename") in INTERRUPTS,
+                )
             )
-        )
+            self._settle_status(execution.target)
 
     def _said_status(self, execution: Execution | None, message: Message) -> None:
         state = message["content"].get("execution_state")
         # A kernel is also "busy" with telling its version: nobody means that.
         meant = isinstance(state, str) and message["parent_header"].get("msg_type") == "execute_request"
+        if meant:
+            self._heard_status = state
         if execution is None:
-            if meant:
-                self._set_status(state)
+            self._settle_status()
             return
         with self._together(execution.target):
             if state in ("busy", "idle"):
                 execution.run.note_time(f"iopub.status.{state}", message["header"].get("date"))
             if state == "idle":
                 self._post(WentIdle(execution.run.id))
-            if meant and not (state == "idle" and self._queue.current not in (None, execution.run.id)):
-                self._set_status(state, execution.target)  # unless it has got the next one meanwhile
+            self._settle_status(execution.target)
+
+    def _settle_status(self, ended: RunTarget | None = None) -> None:
+        """The kernel is what it has said, but idle only when it has none of our runs: it may be about to get the next."""
+        if self._heard_status and (self._heard_status != "idle" or self._queue.current is None):
+            self._set_status(self._heard_status, ended)
 
     def _set_status(self, status: str, ended: RunTarget | None = None, *, for_good: bool = False) -> None:
         """Tell those that have runs under way, or just had one; of what is for good, all that ever had some."""
@@ -595,12 +614,15 @@ class KernelRunner:
         """Wait until the kernel has a process, and take note which."""
         process: Any = None
         with move_on_after(self._settings.kernel_timeout):
-            while process is not self._kernel.ready:
+            while process is not self._kernel.ready or process is self._dead:
                 process = self._kernel.ready
+                if process is self._dead:
+                    await sleep(PROCESS_POLL)
+                    continue
                 # Only waited for, so neither its failure nor our being cancelled gets from one to the other.
                 if not process.done():
                     await asyncio.wait([asyncio.wrap_future(process)])
-        if process is not self._kernel.ready or not process.done():
+        if process is not self._kernel.ready or process is self._dead or not process.done():
             raise KernelUnavailable(
                 self.kernel_id, f"it did not start in {self._settings.kernel_timeout:g} seconds"
             )
@@ -615,6 +637,7 @@ class KernelRunner:
 
     def _drop_link(self) -> None:
         self._link = None
+        self._heard_status = ""
         self._process = None
         if self._link_scope is not None:
             self._link_scope.cancel()
@@ -625,6 +648,8 @@ class KernelRunner:
         while not execution.run.state.ended:
             rest = execution.heard_at + self._settings.idle_timeout - monotonic()
             if rest <= 0:
+                self._heard_status = "idle"
                 self._post(overdue)
+                self._settle_status(execution.target)
                 return
             await sleep(rest)
