@@ -220,6 +220,28 @@ async def test_a_kernel_without_a_restarter_dies(kernels: Kernels, monkeypatch: 
         assert (await place.run(kernel_id, "1")).state is RunState.OK
 
 
+async def test_a_kernel_of_which_nobody_can_say_whether_it_is_alive(
+    kernels: Kernels, kernel_id: KernelId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its provisioner may have to ask another machine."""
+    asked = anyio.Event()
+
+    async def poll() -> None:
+        asked.set()
+        raise OSError("it does not answer")
+
+    monkeypatch.setattr(kernel_runner, "WATCH_INTERVAL", 0.05)
+    async with place_with(kernels) as place:
+        manager = kernels.get_kernel(kernel_id)
+        [run] = await place.submit(kernel_id, "print('began', flush=True)\nimport time; time.sleep(1)")
+        await place.target.wait_text(run, "began")
+        with monkeypatch.context() as patch:
+            patch.setattr(manager.provisioner, "poll", poll)
+            await asked.wait()
+        await place.target.wait_ended(run)
+        assert run.state is RunState.OK
+
+
 async def test_a_start_that_is_refused(kernels: Kernels, tmp_path: Path) -> None:
     """As one beyond somebody's limit, on a server that answers before a kernel has started (``use_pending_kernels``)."""
     spec = tmp_path / "refused"

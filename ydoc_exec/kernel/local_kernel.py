@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -12,6 +13,8 @@ from jupyter_core.utils import ensure_async
 from ydoc_exec.ids import KernelId
 from ydoc_exec.kernel.kernel import Deliver, Link, Skip
 from ydoc_exec.kernel.kernel_link import KernelLink, KernelManager
+
+logger = logging.getLogger(__name__)
 
 
 class LocalKernel:
@@ -35,7 +38,12 @@ class LocalKernel:
         return self._manager.ready
 
     async def is_alive(self) -> bool:
-        return bool(await ensure_async(self._manager.is_alive()))
+        try:
+            return bool(await ensure_async(self._manager.is_alive()))
+        except Exception:
+            # A provisioner may have to ask another machine; that it cannot say is no death.
+            logger.exception("Nobody can say whether kernel %s is alive", self._kernel_id)
+            return True
 
     def add_restart_callback(self, callback: Callable[[], None], event: str = "restart") -> None:
         self._manager.add_restart_callback(callback, event)
