@@ -368,22 +368,35 @@ async def test_who_waits_does_not_delay_the_end_of_the_server(servers: Servers) 
         runs = await place.submit(0, 1)
         await client.wait_lines(0, 1)
         answers: list[Any] = []
+        asked: list[str] = []
+
+        async def trace(event: str, info: object) -> None:
+            if event == "http11.send_request_body.complete":
+                asked.append(event)
 
         async def wait(path: str) -> None:
-            answers.append(await place.read(path, wait=60))
+            headers = {"Authorization": f"token {server.token}"}
+            async with httpx.AsyncClient(base_url=server.url, timeout=90) as http:
+                url = f"{place.root}{path}?wait=60"
+                response = await http.get(url, headers=headers, extensions={"trace": trace})
+            answers.append(response.json())
 
         async def listen(path: str) -> None:
             async with place.events(path) as events:
+                asked.append((await anext(events))["run_id"])
                 answers.append([record async for record in events][-1])
 
-        with anyio.fail_after(25):  # a stopped server is given 30 seconds
+        with anyio.fail_after(60):
             async with anyio.create_task_group() as tasks:
                 for run in runs:
                     tasks.start_soon(wait, f"/{run['run_id']}")
                     tasks.start_soon(listen, f"/{run['run_id']}")
                 tasks.start_soon(listen, "")
-                await anyio.sleep(0.3)  # they wait; if they do not yet, the server is not there for them
-                await anyio.to_thread.run_sync(server.stop)
+                await eventually(lambda: len(asked) == 5)
+                for _ in range(3):  # they are answered after what was sent before is read
+                    server.api("GET", "/api/status").raise_for_status()
+                assert answers == []
+                await anyio.to_thread.run_sync(server.stop)  # raises after 30 seconds, and they wait for 60
     assert len(answers) == 5
     assert {(record["state"], record["reason"]) for record in answers} == {("lost", "the server stopped")}
 
