@@ -18,6 +18,7 @@ from ydoc_exec.handlers.base import NotServing
 from ydoc_exec.handlers.contents_manager import taken_over
 from ydoc_exec.handlers.execute_handler import PathExecuteHandler
 from ydoc_exec.handlers.kernel_connection import ready_while_busy
+from ydoc_exec.handlers.kernel_restarts import restart_one_after_the_other
 from ydoc_exec.handlers.kernel_shutdown import shut_down_whatever_happens
 from ydoc_exec.handlers.metrics import Metrics
 from ydoc_exec.handlers.notebook_sessions import NotebookSessions
@@ -211,6 +212,7 @@ class YdocExec(ExtensionApp):
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
         if self._refused:
             return
+        restart_one_after_the_other(serverapp.kernel_manager)
         started = self._started_future()
         self._stopping = asyncio.Event()
         # A task group must be left by the task that entered it, and start and stop are two: one owner task
