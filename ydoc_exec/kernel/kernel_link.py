@@ -11,8 +11,9 @@ Four facts shape it (each cost somebody months):
 - A subscription takes a moment to reach the kernel; what is published before is lost. The link is up when
   the first message arrived on iopub. That is not always ``iopub_welcome``: measured, ipykernel 7.4 says it
   only to the first subscriber, which is Jupyter Server. So the kernel is asked for its info again and again
-  until the status message of one such request is heard; on the control channel too, where a busy kernel
-  answers. (Front ends and we do not take that status for the kernel's: see ``untracked_message_types`` of
+  until the status message of one such request is heard: on the control channel, where a busy kernel answers, and
+  on the shell channel whenever it has answered there, since some kernels (Deno's) say no status for control.
+  (Front ends and we do not take that status for the kernel's: see ``untracked_message_types`` of
   Jupyter Server.)
 - ZMQ signals "there is something" once, and sending looks too: a reply that arrived before a send is not
   signalled again. ``zmq.asyncio`` knows that when the send goes through it; ``Session.send`` goes around it
@@ -130,10 +131,20 @@ class KernelLink:
         client.load_connection_info(manager.get_connection_info(session=False))
         client.start_channels(shell=True, iopub=True, stdin=True, hb=False, control=True)
         heard = Event()
+        owes_answer = False
 
         reader = MessageReader(client.session)
 
+        def ask() -> None:
+            nonlocal owes_answer
+            _send(client, client.control_channel, "kernel_info_request", {})
+            if not owes_answer:
+                # A kernel that works on something would answer all of them when it has time again.
+                owes_answer = True
+                _send(client, client.shell_channel, "kernel_info_request", {})
+
         def take(channel: Channel, parts: Parts) -> None:
+            nonlocal owes_answer
             try:
                 message = reader.read(parts)
             except (ValueError, TypeError, KeyError) as error:
@@ -141,6 +152,8 @@ class KernelLink:
                 return
             if channel == "iopub":
                 heard.set()
+            elif channel == "shell":
+                owes_answer = False
             try:
                 deliver(channel, message)
             except Exception:
@@ -177,11 +190,10 @@ class KernelLink:
             async with create_task_group() as tasks:
                 tasks.start_soon(read, "iopub", client.iopub_channel.socket)
                 tasks.start_soon(read, "shell", client.shell_channel.socket)
-                _send(client, client.shell_channel, "kernel_info_request", {})
                 pause = FIRST_NUDGE
                 with move_on_after(timeout):
                     while not heard.is_set():
-                        _send(client, client.control_channel, "kernel_info_request", {})
+                        ask()
                         with move_on_after(pause):
                             await heard.wait()
                         pause = min(2 * pause, LAST_NUDGE)
@@ -189,7 +201,7 @@ class KernelLink:
                     # The server listens too, for its REST API and its culler, and calls a kernel "starting" until
                     # it has heard something. What it misses of our first cell it would miss until the cell ends.
                     while heard.is_set() and getattr(manager, "execution_state", "") == "starting":
-                        _send(client, client.control_channel, "kernel_info_request", {})
+                        ask()
                         await sleep(FIRST_NUDGE)
                 if heard.is_set():
                     yield cls(client)

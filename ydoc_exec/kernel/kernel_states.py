@@ -240,16 +240,26 @@ class KernelStates:
     async def _ask_until_heard(self, life: _Life) -> None:
         pause = FIRST_PAUSE
         streams: list[Any] = []
+        owes_answer = False
+
+        def answered(_: object) -> None:
+            nonlocal owes_answer
+            owes_answer = False
+
         try:
             with move_on_after(self._patience):
                 while life.execution == "starting" and not life.over:
                     # Not before its process is there: only then its ports are known.
                     if _is_ready(life.manager):
                         if not streams:
-                            # On the other channel once: not every kernel answers on this one.
                             streams += [life.manager.connect_control(), life.manager.connect_shell()]
-                            life.manager.session.send(streams[1], "kernel_info_request")
+                            streams[1].on_recv(answered)
                         life.manager.session.send(streams[0], "kernel_info_request")
+                        if not owes_answer:
+                            # Not every kernel says its status for a question on control; what it says on shell may
+                            # come before the server hears. A busy kernel is not asked there again.
+                            owes_answer = True
+                            life.manager.session.send(streams[1], "kernel_info_request")
                     await sleep(pause)
                     pause = min(2 * pause, LAST_PAUSE)
         except Exception:
