@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic, thread_time
 from types import TracebackType
 
 import anyio
@@ -249,36 +250,40 @@ async def test_a_slow_log_does_not_delay_put() -> None:
         log.gate, log.entered = Event(), Event()
         writer.put(A, b"first")
         await log.entered.wait()
-        before = monotonic()
-        for i in range(10_000):
+        before = thread_time()
+        for i in range(30_000):
             writer.put(A, b"%d" % i)
-        assert monotonic() - before < 0.5
+        assert thread_time() - before < 5, "what waits is looked through for each update"  # takes 0.1
         log.gate.set()
         await writer.flush()
-        assert log.calls[1:] == [[(A, b"first")], [(A, b"%d" % i) for i in range(10_000)]]
+        assert log.calls[1:] == [[(A, b"first")], [(A, b"%d" % i) for i in range(30_000)]]
 
 
 async def test_a_slow_disk_does_not_delay_put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same with a thread that blocks for half a second in every write."""
+    """The same with a thread that is blocked in its write."""
     log = SqliteUpdateLog(tmp_path / "log.db")
     work = log._work
+    writing, all_put = threading.Event(), threading.Event()
+    came_to_it: list[bool] = []
 
     def slow(what: str, call: object) -> object:
-        sleep(0.5)
+        writing.set()
+        came_to_it.append(all_put.wait(30))
         return work(what, call)  # type: ignore[arg-type]
 
     async with log, running(log, delay=0.0) as (writer, _):
         writer.begin(A, L, b"", None)
         await writer.flush()
         monkeypatch.setattr(log, "_work", slow)
-        slowest = 0.0
-        for i in range(100):
-            before = monotonic()
+        writer.put(A, b"0")
+        while not writing.is_set():
+            await checkpoint()
+        for i in range(1, 100):
             writer.put(A, b"%d" % i)
             await checkpoint()
-            slowest = max(slowest, monotonic() - before)
+        all_put.set()
         await writer.flush()
-        assert slowest < 0.25
+        assert all(came_to_it)
         assert await log.read(A) == History(L, [b"", *(b"%d" % i for i in range(100))], None)
 
 
@@ -597,8 +602,9 @@ async def test_a_log_that_raises_what_it_must_not(
     assert [record.exc_info is not None for record in caplog.records] == [True]
 
 
-async def test_the_end_of_a_log_that_never_came_back() -> None:
+async def test_the_end_of_a_log_that_never_came_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """A room that is broken does not hold up the end: nothing of it waits."""
+    monkeypatch.setattr(log_writer, "_FINAL_FLUSH", 60.0)
     with fail_after(30):
         async with ScriptedLog() as log, running(log, 0.0, limit_bytes=100) as (writer, degraded):
             log.error = FULL
@@ -606,7 +612,7 @@ async def test_the_end_of_a_log_that_never_came_back() -> None:
                 writer.put(A, b"1" * 60)
             assert await degraded.next() is FULL
             before = monotonic()
-        assert monotonic() - before < 1
+        assert monotonic() - before < 30
 
 
 async def test_a_lost_history_breaks_only_its_room() -> None:
