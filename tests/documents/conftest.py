@@ -213,7 +213,8 @@ class Tab(Peer):
         await until(lambda: self.frames)
         await self.greet()
         await self.flush()
-        await until(lambda: self.synced)
+        await self.until_synced()
+        assert self.synced, self.closed
         await self.flush()
 
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 from anyio import Event, fail_after
 from anyio.lowlevel import checkpoint
+from pycrdt import UndoManager
 
 from tests.documents.conftest import ROOM, Site, Tab, sources
 from tests.documents.test_replaced_cells import AB, add
@@ -115,6 +116,30 @@ async def test_a_cell_stays_into_which_something_was_typed_that_had_not_arrived(
         one.reading.set()
         await until(lambda: len(one.ids) == 2)
         await everywhere(document, ["one", "two!"], one, other)
+
+
+@pytest.mark.parametrize("more", ["", "?"])
+async def test_a_cell_is_there_once_that_stays_and_is_brought_back_by_undoing(site: Site, more: str) -> None:
+    """Who undoes has not seen that it is there, and may type into what they have brought back."""
+    async with opened(site) as (document, one, other):
+        undo = UndoManager(scopes=[one.notebook.ycells], capture_timeout_millis=0)
+        one.reading = Event()
+        add(other, "b", "!")
+        await other.flush()
+        await until(lambda: sources(document) == ["one", "two!"])
+        remove(one)
+        await one.flush()
+        undo.undo()
+        await one.flush()
+        if more:
+            add(one, "b", more)
+            await one.flush()
+        one.reading.set()
+        await until(lambda: "!" in "".join(one.sources))
+        await one.flush()
+        await until(lambda: sources(document)[1] in {f"two{more}!", f"two!{more}"})
+        await everywhere(document, sources(document), one, other)
+        assert one.ids == ["a", "b"]
 
 
 async def test_a_cell_goes_of_which_everything_was_seen(site: Site) -> None:

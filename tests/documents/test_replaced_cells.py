@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -37,7 +38,7 @@ async def opened(site: Site) -> AsyncIterator[tuple[Life, OpenDocument, Tab]]:
 async def take_up(site: Site, document: OpenDocument, content: dict[str, Any]) -> None:
     """Another program writes the file."""
     site.write(content)
-    expected = [each["source"] for each in content["cells"]]
+    expected = ["".join(each["source"]) for each in content["cells"]]
     await until(lambda: sources(document) == expected)
 
 
@@ -163,6 +164,29 @@ async def test_a_cell_that_was_removed_by_who_knows_where_it_was_moved_stays_rem
         await come_back(again, document, document.lineage)
         await again.flush()
         await everywhere(document, ["one"], again)
+
+
+async def test_a_cell_that_a_program_deletes_and_puts_back_stays_when_a_tab_returns_that_knew_it_was_gone(
+    site: Site,
+) -> None:
+    async with opened(site) as (_, document, tab):
+        add(tab, "b", "!")
+        await tab.flush()
+        await until(lambda: site.on_disk == ["one", "two!"])
+        both = json.loads(site.file.read_text())
+        # It has all that a document writes besides, so this only deletes.
+        await take_up(site, document, {**both, "cells": both["cells"][:1]})
+        await until(lambda: tab.ids == ["a"])
+        await tab.flush()
+        tab.leave()
+        await until(lambda: tab.client not in document.room.clients)
+        await take_up(site, document, both)
+        again = Tab()
+        again.doc.apply_update(tab.doc.get_update())
+        again._unsent.clear()
+        await come_back(again, document, document.lineage)
+        await again.flush()
+        await everywhere(document, ["one", "two!"], again)
 
 
 async def test_a_cell_that_somebody_moves_while_another_program_does_is_there_once(site: Site) -> None:

@@ -168,6 +168,26 @@ async def test_when_both_were_changed_both_are_kept(site: Site, caplog: pytest.L
     assert len(site.copies) == 1
 
 
+async def test_what_a_program_puts_back_is_a_change_also_for_a_tab_that_knows_no_other_file(
+    site: Site,
+) -> None:
+    site.write(ab())
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        tab, lineage = Tab(), document.lineage
+        await tab.come_to(document)
+        tab.reading = Event()
+        await tab.edit(0, "edited")
+        await until(lambda: site.on_disk == ["edited", "b"])
+    tab.reading.set()
+    site.write(ab())
+    await tab.edit(0, "edited again")
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        assert document.lineage != lineage
+        await come_back(tab, document, lineage)
+        assert sources(document) == ["a", "b"]
+        assert [content["cells"][0]["source"] for content in site.copies] == ["edited again"]
+
+
 async def test_a_version_that_cannot_be_kept_stays_in_the_file(site: Site) -> None:
     await killed_with_unsaved_edits(site)
     site.write(ab("theirs"))

@@ -50,7 +50,7 @@ async def come_back(tab: Peer, document: OpenDocument, lineage: str) -> None:
     await until(lambda: bool(tab.frames))
     await tab.greet()
     await tab.flush()
-    await until(lambda: tab.synced or tab.closed is not None)
+    await tab.until_synced()
     if tab.closed is None:
         # The room's question came behind its document, and the answer ends the conversation.
         await tab.flush()
@@ -299,7 +299,7 @@ async def test_what_is_typed_before_the_answer_is_there(site: Site) -> None:
         await tab.flush()
         await tab.edit(0, "typed before the answer")
         tab.reading.set()
-        await until(lambda: tab.synced)
+        await tab.until_synced()
         await tab.flush()
         await everywhere(site, document, tab, ["typed before the answer", "b"])
         await until(lambda: other.sources == tab.sources)
@@ -325,7 +325,7 @@ async def test_a_cell_that_the_tab_has_twice(site: Site, alone: bool, typed: boo
         if typed:
             await tab.edit(2, "edited and more")
         tab.reading.set()
-        await until(lambda: tab.synced)
+        await tab.until_synced()
         await tab.flush()
         await everywhere(site, document, tab, ["edited", "b", *(["edited and more"] if typed else [])])
 
@@ -354,7 +354,7 @@ async def test_a_cell_is_moved_before_the_answer_is_there(site: Site, alone: boo
             tab.notebook.append_cell(cell("new", "new"))
         await tab.flush()
         tab.reading.set()
-        await until(lambda: tab.synced)
+        await tab.until_synced()
         await tab.flush()
         text = "changed elsewhere" if both else "typed while away, and moved"
         await until(lambda: sorted(sources(document)) == sorted([text, "b", "new"]))

@@ -17,10 +17,10 @@ from tests.room.waiting import until
 from ydoc_exec.documents.ancestry import read_lineage
 from ydoc_exec.documents.document_types import build, first_lineage
 from ydoc_exec.documents.open_document import OpenDocument
-from ydoc_exec.documents.state_vector import clocks
 from ydoc_exec.files.decision import fingerprint
 from ydoc_exec.notebook.edits import AppendOutput
 from ydoc_exec.origin import FromKernel
+from ydoc_exec.room.state_vector import clocks
 
 pytestmark = [
     pytest.mark.anyio,

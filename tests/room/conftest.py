@@ -81,6 +81,12 @@ class Peer:
         while self._answers or self._unsent:
             await self.send((self._answers or self._unsent).pop(0))
 
+    async def until_synced(self) -> None:
+        """Answer what is asked until the room's document has come, or the connection is closed."""
+        while not self.synced and self.closed is None:
+            await until(lambda: self.synced or self.closed is not None or self._answers)
+            await self.flush()
+
     async def type(self, text: str) -> None:
         self.text += text
         await self.flush()

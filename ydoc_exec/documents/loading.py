@@ -30,6 +30,7 @@ from ydoc_exec.files.wipe import would_empty
 from ydoc_exec.ids import Lineage, RoomId, new_lineage
 from ydoc_exec.origin import FromFile, FromLog, FromServer
 from ydoc_exec.room.room import Room, guarded
+from ydoc_exec.room.state_vector import clocks
 from ydoc_exec.store.log_writer import LogWriter
 from ydoc_exec.store.update_log import History, UpdateLog
 
@@ -194,6 +195,8 @@ class Loading:
             self._document.ydoc.apply_update(state)
             if isinstance(self._document, YNotebook):
                 drop_doubles(self._document)
+        # Of what was replaced in earlier lives nobody remembers anything.
+        self._room.forget_before(clocks(self._document.ydoc.get_state()))
         return history
 
     def _is_of_another_file(self, file: FileContent, history: History, document: Any) -> bool:

@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
-from ydoc_exec.documents.state_vector import clocks
 from ydoc_exec.errors import ProtocolError
 from ydoc_exec.ids import CellId, KernelId, RoomId, RunId
 from ydoc_exec.kernel.run import Run
@@ -22,6 +21,7 @@ from ydoc_exec.notebook.payload import NextInput
 from ydoc_exec.notebook.returned_cells import ReturnedCells
 from ydoc_exec.origin import FromKernel, FromServer
 from ydoc_exec.room.room import Room, guarded
+from ydoc_exec.room.state_vector import clocks
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from secrets import randbits
 from typing import Any
@@ -17,7 +17,7 @@ from anyio import Event, create_task_group, current_time, move_on_after, sleep
 from anyio.abc import TaskGroup
 from jupyter_ydoc import YNotebook
 from jupyter_ydoc.ybasedoc import YBaseDoc
-from pycrdt import Doc
+from pycrdt import Doc, get_state
 
 from ydoc_exec import sync
 from ydoc_exec.documents import document_types
@@ -51,6 +51,7 @@ from ydoc_exec.origin import FromFile, FromLog, FromServer, Origin
 from ydoc_exec.room.deletions import read_deletions
 from ydoc_exec.room.room import Room, Superseded
 from ydoc_exec.room.room_client import RoomClient
+from ydoc_exec.room.state_vector import clocks
 from ydoc_exec.settings import Settings
 from ydoc_exec.store.compaction import LogGrowth
 from ydoc_exec.store.log_writer import LogWriter
@@ -107,6 +108,7 @@ class OpenDocument:
             save=self._save_for,
             before_update=self._before_update,
             hear=self._hear,
+            look_back=self._look_back,
         )
         self.document: YBaseDoc = document_types.wrap(room_id, self._doc, self.room.awareness)
         self._wipe_guard = WipeGuard(room_id, self.document, self.keep_copy)
@@ -397,6 +399,7 @@ class OpenDocument:
         if history.lineage == self.lineage:
             with self.room.writing(FromLog()):
                 take_up(self.document, state)
+                self.room.forget_before(clocks(get_state(state)))
                 if self.notebook is not None and not self.live_cells():
                     self.notebook.reset_live()
         else:
@@ -424,6 +427,9 @@ class OpenDocument:
         if superseded is not None:
             self.record_anew()
         return superseded
+
+    def _look_back(self, state: bytes, before: Mapping[int, int]) -> Superseded | None:
+        return self._reunion.look_back(state, before)
 
     def _base_text(self) -> str | None:
         """What the log is told of the base."""
@@ -556,7 +562,7 @@ class OpenDocument:
 
     async def _serve(self, client: RoomClient, session: str | None) -> None:
         try:
-            await self.room.serve(client, None if self._reunion.is_known(session) else self._take_in)
+            await self.room.serve(client, self._take_in, known=self._reunion.is_known(session))
         except Exception:
             logger.exception("Serving %s in %s failed; it is disconnected", client.name, self.room_id)
             client.close(1011, "The server failed to serve this connection.")

@@ -10,12 +10,12 @@ from pycrdt import Doc
 
 from ydoc_exec.documents import document_types
 from ydoc_exec.documents.returning_tab import ReturningTab
-from ydoc_exec.documents.state_vector import clocks
 from ydoc_exec.documents.taken_in import Settler
 from ydoc_exec.documents.text_edits import is_within, units
 from ydoc_exec.documents.union import sources_of
 from ydoc_exec.ids import RoomId
 from ydoc_exec.room.deletions import Deletions, read_deletions
+from ydoc_exec.room.state_vector import clocks
 
 
 class Replaced:
@@ -27,7 +27,7 @@ class Replaced:
         self._doc = doc
         self.state: bytes = doc.get_update()
         """All of it, as an update."""
-        self._clocks = clocks(doc.get_state())
+        self.after: Mapping[int, int] = clocks(doc.get_state())
         self._news: dict[int, int] = {}
         self._gone: frozenset[str] = frozenset()
         self._by_client = False
@@ -41,8 +41,8 @@ class Replaced:
     def are_gone(self, gone: frozenset[str]) -> None:
         """It was done, to these cells."""
         self._gone = gone
-        now = clocks(self._doc.get_state())
-        self._news = {author: clock for author, clock in now.items() if clock > self._clocks.get(author, 0)}
+        before, self.after = self.after, clocks(self._doc.get_state())
+        self._news = {author: clock for author, clock in self.after.items() if clock > before.get(author, 0)}
 
     def were_removed(
         self,
@@ -96,9 +96,10 @@ class Replaced:
 
     def settle(self) -> None:
         if self._before is not None:
-            self._reunion.settle(
-                self._before, self._gone.__contains__, unite=self._unite, removals=not self._by_client
-            )
+            # Whether a client knows of what only deletes cannot be told. If it does it repeats that, also when they are
+            # there again.
+            removals = bool(self._news) and not self._by_client
+            self._reunion.settle(self._before, self._gone.__contains__, unite=self._unite, removals=removals)
 
     def _view(self) -> YBaseDoc:
         doc: Doc[Any] = Doc()

@@ -14,11 +14,11 @@ from pycrdt import Doc
 
 from ydoc_exec.documents import document_types
 from ydoc_exec.documents.ancestry import read_base, read_lineage
-from ydoc_exec.documents.seen import seen_sources
-from ydoc_exec.documents.state_vector import clocks
+from ydoc_exec.documents.seen import known_sources, seen_sources
 from ydoc_exec.documents.union import (
     CELL_UNITS,
     Inserted,
+    Item,
     cell_items,
     doubled_cells,
     inserted_cells,
@@ -29,15 +29,20 @@ from ydoc_exec.files.reconciliation import Digests
 from ydoc_exec.ids import Lineage, RoomId
 from ydoc_exec.room.deletions import Deletions, read_deletions
 from ydoc_exec.room.room import guarded
+from ydoc_exec.room.state_vector import clocks
 
 
 class ReturningTab:
     """A client's document as it was when it came, and what the client has typed since.
 
+    Args:
+        state: its document when it came, as an update.
+        known: how much of each author others had already. What it has beyond counts as done since it came.
+
     Raises ``ProtocolError`` if ``state`` is no update, or what it makes cannot be read as a document.
     """
 
-    def __init__(self, room: RoomId, state: bytes) -> None:
+    def __init__(self, room: RoomId, state: bytes, known: Mapping[int, int] | None = None) -> None:
         self._room = room
         self._doc: Doc[Any] = Doc()
         self._names: dict[str, str] = {}
@@ -56,6 +61,8 @@ class ReturningTab:
 
         As when two have moved one, or a file that was taken up and the client.
         """
+        if known is not None:
+            self._look_back(known)
 
     @property
     def new(self) -> bool:
@@ -89,6 +96,10 @@ class ReturningTab:
                 if cell.get("id") in names:
                     cell["id"] = names[cell["id"]]
             self.content = document_types.content_of(self.view)
+
+    def cells(self) -> dict[str, Item]:
+        """The item that holds each cell, by the cells' ids."""
+        return named_items(self.view) if isinstance(self.view, YNotebook) else {}
 
     def inserted(self) -> Inserted:
         """The cells that the client has inserted since it came."""
@@ -130,3 +141,15 @@ class ReturningTab:
         with guarded("a client's document cannot be read"):
             self.content = document_types.content_of(self.view)
         return before, self.content
+
+    # Private
+
+    def _look_back(self, known: Mapping[int, int]) -> None:
+        """Have it looked at last when it had no more than this."""
+        if not isinstance(self.view, YNotebook):
+            return
+        sources = known_sources(self._room, self._doc.get_update(), known)
+        self._items = frozenset(sources)
+        there = {name: sources[item] for name, item in self.cells().items() if item in sources}
+        self.had(there)
+        self.content["cells"] = [cell for cell in self.content["cells"] if cell["id"] in there]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any, Protocol
 
@@ -13,17 +13,20 @@ from pycrdt import Doc
 
 from ydoc_exec.documents import document_types
 from ydoc_exec.documents.ancestry import read_base
+from ydoc_exec.documents.left_behind import LeftBehind
 from ydoc_exec.documents.replaced import Replaced
 from ydoc_exec.documents.returning_tab import ReturningTab
 from ydoc_exec.documents.seen import seen_sources
-from ydoc_exec.documents.state_vector import clocks
 from ydoc_exec.documents.taken_in import TakenIn
 from ydoc_exec.documents.text_edits import unite_texts
 from ydoc_exec.documents.union import (
     CELL_UNITS,
-    doubled_cells,
+    Item,
+    again_inserted,
+    cell_items,
+    drop_cells,
     drop_copies,
-    drop_doubles,
+    inserted_cells,
     named_items,
     sources_of,
     unite,
@@ -38,6 +41,7 @@ from ydoc_exec.origin import FromServer
 from ydoc_exec.room.deletions import Deletions
 from ydoc_exec.room.room import Room, Superseded, guarded
 from ydoc_exec.room.room_client import RoomClient
+from ydoc_exec.room.state_vector import clocks
 
 logger = logging.getLogger(__name__)
 
@@ -74,11 +78,13 @@ class Reunion:
         self._document = document
         self._open = open_document
         self._forked: tuple[Lineage, bytes] | None = None
+        self._forked_base: Digests = {}
         self._built: Digests | None = None
 
     def forked(self, lineage: Lineage, state: bytes) -> None:
         """The document had this state when it left this lineage: who has no more can be served as it is."""
         self._forked = lineage, state
+        self._forked_base = read_base(self._room.doc)
 
     def built(self) -> None:
         """The document was built from its file just now."""
@@ -105,6 +111,24 @@ class Reunion:
         logger.info("%s comes back with a document of an earlier lineage", client.name)
         return TakenIn(self, tab, self.bring_in(tab, AWAY, client.user), client.user)
 
+    def look_back(self, state: bytes, before: Mapping[int, int]) -> Superseded | None:
+        """What of a client's whole document, which was applied just now, is gone in the open one, if anything is.
+
+        The cells may have been made anew or removed in an earlier life of the server, or by somebody who came back with
+        more than was left here. ``before`` is the state vector of the open document before that.
+        """
+        if not isinstance(self._document, YNotebook):
+            return None
+        tab = ReturningTab(self._room_id, state, before)
+        inserted, there = tab.inserted(), cell_items(self._document)
+        others = {name for name, _ in inserted_cells(self._document, frozenset(inserted)).values()}
+        gone = frozenset(
+            name
+            for name, item in tab.cells().items()
+            if name not in tab.copies and (item not in there or (item in inserted and name in others))
+        )
+        return LeftBehind(self, tab, gone) if gone else None
+
     def bring_in(self, tab: ReturningTab, where: str, user: str) -> frozenset[str]:
         """Bring a document of another lineage together with the open one; the cells that are those of ``tab`` now.
 
@@ -122,7 +146,8 @@ class Reunion:
         # The server tells every tab the file's hash. If it is still the same, nobody ran anything since.
         known_hash = self._document.ystate.get("hash")
         newer = known_hash is not None and tab.view.ystate.get("hash") == known_hash
-        result = reconcile(tab.base, own, seen, live, take_results=newer)
+        known = self._without_restored(tab, own)
+        result = reconcile(known, own, seen, live, take_results=newer)
         if is_wipe(own, result.content):
             # Who was away can add, and does not take everything away from all others.
             result = reconcile({}, own, seen, live)
@@ -206,12 +231,33 @@ class Reunion:
         A client that removes a cell, or moves it, which is to remove it and to insert a copy, takes along what others
         have typed into it. What it had not seen is in no list of what it deletes, and what is typed by those who do not
         know yet is noted as in ``replacing``. The copy has it then, or the cell stays.
+
+        One that inserts a cell again, moving it or undoing that it has removed it, may not know that it is there: as it
+        was made anew, or stayed because of what others have typed. Then the document does not keep both.
         """
-        if not isinstance(self._document, YNotebook) or deletions.units < CELL_UNITS:
+        if not isinstance(self._document, YNotebook):
             return None
+        count, state = len(self._document.ycells), self._room.doc.get_state()
+        removed = self._removing(client, deletions, live) if deletions.units >= CELL_UNITS else None
+        # Cells may be among it that others have and this document never had.
+        strange = removed is not None and not live and deletions.units_beyond(clocks(state)) >= CELL_UNITS
+
+        def afterwards() -> None:
+            if strange:
+                self._room.forget_before(clocks(self._room.doc.get_state()))
+            if removed is not None:
+                removed()
+            self._drop_doubles(client, count, state)
+
+        return afterwards
+
+    # Private
+
+    def _removing(self, client: RoomClient, deletions: Deletions, live: bool) -> Callable[[], None] | None:
+        assert isinstance(self._document, YNotebook)
         gone = frozenset(name for name, item in named_items(self._document).items() if item in deletions)
         if not gone:
-            return self._drop_doubles
+            return None
         replaced = Replaced(self, self._room_id, self._room.doc)
         with guarded("an update could not be tried"):
             seen = seen_sources(self._room_id, replaced.state, deletions)
@@ -222,13 +268,35 @@ class Reunion:
 
         return afterwards
 
-    # Private
+    def _drop_doubles(self, client: RoomClient, count: int, state: bytes) -> None:
+        """A client has inserted cells. Those that were there already, with all that is in them, go again.
 
-    def _drop_doubles(self) -> None:
-        """A client may have moved a cell that was made anew meanwhile: then both are there."""
-        if isinstance(self._document, YNotebook) and doubled_cells(self._document):
-            with self._room.writing(FromServer()):
-                drop_doubles(self._document)
+        Args:
+            count: how many cells there were before.
+            state: the state vector of the document before.
+        """
+        if not isinstance(self._document, YNotebook) or len(self._document.ycells) <= count:
+            return
+        doubled = again_inserted(self._document, clocks(state))
+        if not doubled:
+            return
+        # What its user types in there until they know goes into the others.
+        noted = None if self._room.is_noting(client) else self._with_only(doubled)
+        with self._room.writing(FromServer()):
+            drop_cells(self._document, frozenset(doubled.values()))
+        if noted is not None:
+            noted.are_gone(frozenset(doubled))
+            self._room.supersede(noted)
+
+    def _with_only(self, doubled: Mapping[str, Item]) -> Replaced:
+        """The document as if there were of these cells, which are there twice, only these items."""
+        doc: Doc[Any] = Doc()
+        doc.apply_update(self._room.doc.get_update())
+        view = document_types.wrap(self._room_id, doc)
+        assert isinstance(view, YNotebook)
+        others = {item for item, (name, _) in inserted_cells(view, frozenset()).items() if name in doubled}
+        drop_cells(view, frozenset(others.difference(doubled.values())))
+        return Replaced(self, self._room_id, doc)
 
     def _is_outdated(self, tab: ReturningTab) -> bool:
         """Whether the file was another one after the document that ``tab`` has was built, and is the first one again.
@@ -240,6 +308,21 @@ class Reunion:
             and self._room.doc.client_id not in clocks(tab.state_vector)
             and tab.base != self._built
         )
+
+    def _without_restored(self, tab: ReturningTab, own: Any) -> Digests:
+        """What the tab had in common with its file, without what was something else since and is the same again.
+
+        Another program has put it back then, which is a change. The tab was away before it could be told that it was
+        something else.
+        """
+        if self._forked is None or tab.lineage != self._forked[0]:
+            return tab.base
+        now, since = digests(own), self._forked_base
+        return {
+            name: digest
+            for name, digest in tab.base.items()
+            if now.get(name) != digest or since.get(name) == digest
+        }
 
     def _unite(self, tab: ReturningTab, result: Reconciled, *, keep_theirs: bool) -> frozenset[str]:
         """Done on a copy, which can be thrown away when it fails half-way."""

@@ -6,15 +6,17 @@ What is in the cell and not named was typed by others, and had not arrived.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from jupyter_ydoc.ybasedoc import YBaseDoc
 from pycrdt import Doc, get_state
 
 from ydoc_exec.documents import document_types
-from ydoc_exec.documents.state_vector import clocks
-from ydoc_exec.documents.union import sources_of
+from ydoc_exec.documents.union import Item, inserted_cells, sources_of
 from ydoc_exec.ids import RoomId
 from ydoc_exec.room.deletions import Deletions, all_but
+from ydoc_exec.room.state_vector import clocks
 
 
 def seen_sources(room: RoomId, state: bytes, deletions: Deletions) -> dict[str, str]:
@@ -23,7 +25,25 @@ def seen_sources(room: RoomId, state: bytes, deletions: Deletions) -> dict[str, 
     Args:
         state: the document just before, as an update.
     """
+    return sources_of(_only(room, state, deletions))
+
+
+def known_sources(room: RoomId, state: bytes, known: Mapping[int, int]) -> dict[Item, str]:
+    """The sources of the cells in a document, without what is beyond the state vector ``known``; by the cells' items.
+
+    Args:
+        state: the document, as an update.
+    """
+    view = _only(room, state, Deletions({author: [(0, clock)] for author, clock in known.items()}))
+    return {item: source for item, (_, source) in inserted_cells(view, frozenset()).items()}
+
+
+# Private
+
+
+def _only(room: RoomId, state: bytes, units: Deletions) -> YBaseDoc:
+    """A document in which there is nothing but these units."""
     doc: Doc[Any] = Doc()
     doc.apply_update(state)
-    doc.apply_update(all_but(deletions, clocks(get_state(state))))
-    return sources_of(document_types.wrap(room, doc))
+    doc.apply_update(all_but(units, clocks(get_state(state))))
+    return document_types.wrap(room, doc)

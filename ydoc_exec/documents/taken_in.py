@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from ydoc_exec.documents.returning_tab import ReturningTab
@@ -30,6 +30,7 @@ class TakenIn:
     """
 
     size = 0  # nobody else's, so it is not remembered
+    after: Mapping[int, int] = {}
 
     def __init__(self, reunion: Settler, tab: ReturningTab, kept: frozenset[str], user: str) -> None:
         self._reunion = reunion

@@ -14,6 +14,8 @@ from jupyter_ydoc import YNotebook, YUnicode
 from jupyter_ydoc.ybasedoc import YBaseDoc
 from pycrdt import Array, Assoc, Doc, Map, Text
 
+from ydoc_exec.documents.text_edits import is_within
+
 SERVERS_MAPS = ("state", "execution", "base", "lineage")
 """Root maps in which only the server has a say, or the last word."""
 
@@ -71,11 +73,33 @@ def drop_doubles(document: YNotebook) -> None:
 
     They are left when a server was killed between a client's move of a cell and its own.
     """
-    doubled = doubled_cells(document)
+    drop_cells(document, doubled_cells(document))
+
+
+def drop_cells(document: YNotebook, chosen: Items) -> None:
+    """Delete these cells."""
     items = _items(document.ycells)
-    for index in reversed(range(len(items))):
-        if items[index] in doubled:
-            del document.ycells[index]
+    with document.ydoc.transaction():
+        for index in reversed(range(len(items))):
+            if items[index] in chosen:
+                del document.ycells[index]
+
+
+def again_inserted(document: YNotebook, before: Mapping[int, int]) -> dict[str, Item]:
+    """The cells that are beyond the state vector ``before``, of which there was one already with all that is in them.
+
+    By their ids.
+    """
+    there: dict[str, str] = {}
+    new: dict[str, tuple[Item, str]] = {}
+    for (author, clock), (name, source) in inserted_cells(document, frozenset()).items():
+        if clock < before.get(author, 0):
+            there.setdefault(name, source)
+        else:
+            new[name] = (author, clock), source
+    return {
+        name: item for name, (item, source) in new.items() if name in there and is_within(source, there[name])
+    }
 
 
 def drop_copies(document: YNotebook, inserted: Inserted) -> None:

@@ -64,6 +64,14 @@ class Deletions:
         place = bisect_right(ranges, clock, key=itemgetter(0))
         return place > 0 and clock < ranges[place - 1][1]
 
+    def units_beyond(self, state: Mapping[int, int]) -> int:
+        """How many there are that a document with this state vector never had."""
+        return sum(
+            max(0, end - max(begin, state.get(author, 0)))
+            for author, ranges in self.ranges.items()
+            for begin, end in ranges
+        )
+
     def common_units(self, other: Deletions) -> int:
         """How much is in both."""
         return sum(_common(ranges, other.ranges.get(author, ())) for author, ranges in self.ranges.items())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -23,6 +23,7 @@ from ydoc_exec.errors import BarrierNotReached, ProtocolError, YdocExecError
 from ydoc_exec.origin import FromClient, FromKernel, FromServer, Origin
 from ydoc_exec.room.outbox import Outbox
 from ydoc_exec.room.room_client import EMPTY_STATE, RoomClient
+from ydoc_exec.room.state_vector import clocks
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,11 @@ class Superseded(Protocol):
         """The bytes that it takes to remember it."""
         ...
 
+    @property
+    def after(self) -> Mapping[int, int]:
+        """The state vector of the room's document when it was done."""
+        ...
+
     def is_over(self, state: bytes) -> bool:
         """Whether a client with this state vector has what came instead."""
         ...
@@ -72,6 +78,10 @@ TakeIn = Callable[[RoomClient, bytes], "Superseded | None"]
 """Bring a client's whole document, as an update, together with the room's. ``None``: it is part of the room's
 history and is applied as it is. Raises an error with a close code when that cannot be."""
 
+LookBack = Callable[[bytes, Mapping[int, int]], "Superseded | None"]
+"""A client's whole document, which is a part of the room's history, was applied; the state vector before that. What of
+it the client may still write to though it is gone in the room's, if there is anything."""
+
 
 class Room:
     """A document, its presence and its clients. It knows no file, no kernel and no HTTP.
@@ -88,6 +98,7 @@ class Room:
             asked.
         hear: applies what a client has when it connects, and is told the state vector that it came with. It may have
             been away for long.
+        look_back: see there.
     """
 
     def __init__(
@@ -99,6 +110,7 @@ class Room:
         save: Callable[[RoomClient, int], None] | None = None,
         before_update: BeforeUpdate = lambda client, update, live: None,
         hear: Callable[[bytes, bytes], None] | None = None,
+        look_back: LookBack = lambda state, before: None,
     ) -> None:
         self.name = name
         self.doc = doc
@@ -108,10 +120,12 @@ class Room:
         self._save = save
         self._before_update = before_update
         self._hear = hear
+        self._look_back = look_back
         # It is never ready, so it does not observe the document: see ``room_client.py``.
         self._yroom = YRoom(ready=False, ydoc=doc, log=logger)
         self._talks: dict[RoomClient, _Talk] = {}
         self._superseded: deque[Superseded] = deque()
+        self._forgotten: dict[int, int] = {}
         self._sinks: list[Sink] = []
         self._writer: Origin | None = None
         self._barriers_reached: OrderedDict[str, None] = OrderedDict()
@@ -159,11 +173,12 @@ class Room:
             self.doc.unobserve(subscription)
             self._sinks.clear()
 
-    async def serve(self, client: RoomClient, take_in: TakeIn | None = None) -> None:
+    async def serve(self, client: RoomClient, take_in: TakeIn | None = None, *, known: bool = False) -> None:
         """Let a client take part until it leaves. A client's failure ends its own part and nothing else.
 
         With ``take_in`` the client may have a document of another history. It is asked for all of it, and sent
-        nothing of the room's before ``take_in`` has brought them together.
+        nothing of the room's before ``take_in`` has brought them together. If it is ``known`` to have none of another,
+        it is asked only if it has not all that the room has forgotten (``forget_before``).
         """
         client.join(
             self, Outbox(self._backlog, self.doc.get_update, self.doc.get_state), PATIENCE * self._backlog
@@ -175,7 +190,7 @@ class Room:
         try:
             async with create_task_group() as tasks:
                 tasks.start_soon(client.write_regularly)
-                if take_in is None or await self._take_in(client, take_in):
+                if take_in is None or await self._arrive(client, take_in, known):
                     self.clients.add(client)
                     await self._yroom.serve(client)
                 tasks.cancel_scope.cancel()
@@ -261,11 +276,20 @@ class Room:
             len(self._superseded) > SUPERSEDED_MOST
             or sum(each.size for each in self._superseded) > SUPERSEDED_BYTES
         ):
-            self._superseded.popleft()
+            self.forget_before(self._superseded.popleft().after)
         for client, talk in self._talks.items():
             if talk.told and client.may_write and client is not by:
                 talk.waiting.append(superseded)
                 self._ask(client, talk)
+
+    def forget_before(self, state: Mapping[int, int]) -> None:
+        """Nothing is remembered of what was replaced before this state: who has not all of it may still write there."""
+        for author, clock in state.items():
+            self._forgotten[author] = max(clock, self._forgotten.get(author, 0))
+
+    def is_noting(self, client: RoomClient) -> bool:
+        """Whether something is noted of what the client writes."""
+        return bool(self._talks[client].all_notes())
 
     def disconnect(self, code: int, reason: str) -> None:
         """End every client's connection."""
@@ -285,33 +309,70 @@ class Room:
         for awaited in self._changes_awaited:
             awaited.set()
 
-    async def _take_in(self, client: RoomClient, take_in: TakeIn) -> bool:
-        """Whether what the client has is in the room now."""
-        client.put(sync.step1(EMPTY_STATE))
+    async def _arrive(self, client: RoomClient, take_in: TakeIn, known: bool) -> bool:
+        """Whether what the client has is in the room now, or is what the room expects."""
         frames: list[bytes] = []
         try:
-            with fail_after(ANSWER_SECONDS):
-                async for frame in client.frames():
-                    message = sync.parse(frame)
-                    if not isinstance(message, sync.SyncStep2):
-                        frames.append(frame)  # to be taken when it is clear what they mean
-                        continue
-                    superseded = take_in(client, message.update)
-                    talk = self._talks[client]
-                    if superseded is None:
-                        client.came_with = get_state(message.update)
-                        talk.waiting += self._not_over(client, client.came_with)
-                        self._apply(client, message.update, self._hear_of(client), live=False)
-                    else:
-                        talk.waiting.append(superseded)
-                    client.unread(frames)
-                    return True
+            if not known:
+                return await self._take_in(client, take_in, frames)
+            if not self._forgotten or not client.may_write:
+                return True
+            # Some clients speak only when they are asked.
+            client.put(sync.step1(self.doc.get_state()))
+            self._talks[client].ask()
+            async for frame in client.frames():
+                frames.append(frame)
+                message = sync.parse(frame)
+                if isinstance(message, sync.SyncStep1) and self._lacks_forgotten(message.state):
+                    return await self._take_in(client, take_in, frames, answers=1)
+                if isinstance(message, (sync.SyncStep1, sync.SyncStep2)):
+                    break
+            client.unread(frames)
+            return True
         except TimeoutError:
             client.close(1013, "Your document did not come. Connect again.")
         except YdocExecError as error:
             logger.warning("%s cannot be taken in: %s", client.name, error)
             client.close(error.close_code, error.close_reason)
         return False
+
+    async def _take_in(
+        self, client: RoomClient, take_in: TakeIn, frames: list[bytes], *, answers: int = 0
+    ) -> bool:
+        """Ask the client for its whole document, and take it in; False if it leaves.
+
+        ``frames`` are to be taken when it is clear what they mean. So many ``answers`` to other questions come first.
+        """
+        client.put(sync.step1(EMPTY_STATE))
+        with fail_after(ANSWER_SECONDS):
+            async for frame in client.frames():
+                message = sync.parse(frame)
+                if not isinstance(message, sync.SyncStep2) or answers:
+                    answers -= isinstance(message, sync.SyncStep2)
+                    frames.append(frame)
+                    continue
+                talk = self._talks[client]
+                superseded = take_in(client, message.update)
+                if superseded is None:
+                    client.came_with = get_state(message.update)
+                    before = clocks(self.doc.get_state())
+                    self._apply(client, message.update, self._hear_of(client), live=False)
+                    superseded = self._look_back(message.update, before)
+                    if superseded is not None:
+                        # What it has typed already should not depend on its staying here.
+                        self._settle(client, [superseded])
+                if superseded is not None:
+                    talk.waiting.append(superseded)
+                client.unread(frames)
+                return True
+        return False
+
+    def _lacks_forgotten(self, state: bytes) -> bool:
+        """Whether a client with this state vector may write to what was replaced before the room can remember."""
+        with guarded("a state vector could not be read"):
+            there = clocks(state)
+        # Who has nothing writes nowhere.
+        return bool(there) and any(there.get(author, 0) < clock for author, clock in self._forgotten.items())
 
     def _begin_notes(self, client: RoomClient, state: bytes) -> None:
         """The client, which has this state, was sent the room's document."""
