@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,7 @@ table""",
 from IPython.display import HTML, Image, Latex, Math, SVG, clear_output, display
 for n in range(15):
     clear_output(wait=True)
-    print('frame', n)
-    print('=' * n)
+    print(f'frame {n}\\n{"=" * n}\\n', end='')
     time.sleep(0.1)""",
     "update_display 1": """\
 handle = display('first', display_id='shown twice')
@@ -466,8 +466,11 @@ async def test_nested_tqdm_that_leaves_its_bars(recording: Recording, tab: str) 
 async def test_rich_progress(recording: Recording, tab: str) -> None:
     frames = played(recording, tab, "rich progress")
     assert {len(frame) for frame in frames} == {1}
-    for frame in frames:
-        assert [line.split()[0] for line in lines(frame)] == ["download", "process"]
+    bars = [[line.split()[0] for line in lines(frame)] for frame in frames]
+    both_bars = ["download", "process"]
+    # rich draws with every ``add_task``, so a terminal shows one bar before it shows two. It erases and draws in one
+    # write, so from then on there is never a part of them.
+    assert [names for names, _ in groupby(bars)] in ([both_bars], [both_bars[:1], both_bars])
     assert lines(recording.tabs[tab].cells["rich progress"]) == [
         f"download {'━' * 40} 100% 0:00:00",
         f"process  {'━' * 40} 100% 0:00:00",
