@@ -57,7 +57,7 @@ async def test_a_busy_kernel_says_so_to_whoever_connects(
         subprotocols = [Subprotocol(protocol)] if protocol else None
         async with connect(url, subprotocols=subprotocols) as socket:
             assert socket.subprotocol == protocol
-            with anyio.fail_after(5):
+            with anyio.fail_after(30):
                 message = read(await socket.recv())
                 while message["type"] != "status":
                     message = read(await socket.recv())

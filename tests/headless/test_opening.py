@@ -271,7 +271,7 @@ async def test_a_file_that_stays_broken_is_said_and_can_be_opened_later(
             await client.reconnect()
         assert refused.value.code == 4500
         assert name in refused.value.reason
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 30
         assert file.read_bytes() == content
     slow.server.write_notebook(name, "repaired")
     await client.reconnect()

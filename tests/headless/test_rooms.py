@@ -88,10 +88,8 @@ async def test_who_was_there_before_is_known_after_the_handshake(shared_server: 
         first.send_presence()
         await first.barrier()
         async with RoomClient(shared_server, "presence.ipynb") as second:
-            state = await second.wait(
-                lambda: second.awareness.states.get(first.awareness.client_id), timeout=2
-            )
-            assert state == {"user": {"name": "Ada"}}
+            await second.barrier()
+            assert second.awareness.states[first.awareness.client_id] == {"user": {"name": "Ada"}}
             await first.wait(lambda: second.awareness.client_id in first.awareness.states)
 
 

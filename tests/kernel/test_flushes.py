@@ -77,7 +77,7 @@ async def test_the_end_is_written_at_once(kernels: Kernels, kernel_id: KernelId)
     async with place_with(kernels, flush_interval=60.0) as place:
         target = Counting()
         [run] = await place.submit(kernel_id, "print('all of it')", target=target)
-        await target.wait_ended(run, timeout=20)
+        await target.wait_ended(run)
         assert target.batches == []
         assert target.ended_with == [1]
         assert target.text(run) == "all of it\n"

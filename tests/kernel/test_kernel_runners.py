@@ -32,7 +32,7 @@ async def test_a_kernel_that_is_killed(kernels: Kernels) -> None:
         await place.target.wait_text(runs[0], "began")
         os.kill(manager.provisioner.pid, signal.SIGKILL)
         # The restarter looks every ``time_to_dead`` (3) seconds.
-        await place.target.wait_ended(*runs, timeout=10)
+        await place.target.wait_ended(*runs)
         assert [run.state for run in runs] == [RunState.LOST] * 3
         assert place.target.errors(runs[0]) == ["KernelDied"]
         assert place.target.errors(runs[1]) == []

@@ -113,7 +113,7 @@ async def test_a_watch_has_each_run_once_and_only_those_that_it_is_for() -> None
         assert kernel.take() == []
         writer.start(a)
         writer.end(a)
-        with anyio.fail_after(1):
+        with anyio.fail_after(30):
             await kernel.wait()
         assert kernel.take() == [a]
         assert (run.take(), batch.take()) == ([], [])
@@ -141,7 +141,7 @@ async def test_nobody_waits_for_a_server_that_stops() -> None:
             writer.book.close()
         assert watch.over
         await watch.wait()
-    with writer.book.watch(a.id) as late, anyio.fail_after(1):
+    with writer.book.watch(a.id) as late, anyio.fail_after(30):
         await late.wait()
         assert late.over
 

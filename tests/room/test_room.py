@@ -198,7 +198,7 @@ async def test_frames_behind_a_bad_one_wait_for_nobody() -> None:
                 for number in range(500):
                     await bad.send(b"\xff" if number == 100 else b"\x03")
 
-            with fail_after(5):
+            with fail_after(30):
                 tasks.start_soon(flood)
                 await until(lambda: bad.left)
 
@@ -233,7 +233,7 @@ async def test_who_asks_and_does_not_read_is_closed() -> None:
     async with open_place(backlog=1_000) as place:
         good, flooder = await place.join(), await place.join()
         flooder.reading = Event()
-        with fail_after(10):
+        with fail_after(30):
             for number in range(100_000):
                 if flooder.closed:
                     break

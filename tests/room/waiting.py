@@ -9,6 +9,6 @@ from anyio import fail_after, sleep
 
 async def until(condition: Callable[[], object]) -> None:
     """Return when the condition holds; it is looked at again and again."""
-    with fail_after(5):
+    with fail_after(30):
         while not condition():  # noqa: ASYNC110 - a file or a plain value sets no event
             await sleep(0.002)
