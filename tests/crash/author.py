@@ -1,37 +1,24 @@
-"""A client that writes, remembers every state of what it wrote, and knows which of them the server has answered for."""
+"""A client that writes, remembers every state of what it wrote, and knows which of them must be there after a kill."""
 
 from __future__ import annotations
 
 import random
 import threading
-import time
-from dataclasses import dataclass
 from typing import Any
 
 import anyio
 from pycrdt import Array, Text
 
+from tests.crash.forked_server import ForkedServer
+from tests.crash.logged_document import logged_document
 from tests.headless.client import RoomClient
-from tests.server import LabServer, code_cell
+from tests.server import code_cell, stream_text
 
 NOTEBOOK = "a.ipynb"
 RUN_CELL = "run"
 
-COMMIT = 0.25
-"""Seconds that a commit of the log may take on a busy machine, beyond ``log_delay``."""
-
 State = tuple[tuple[str, str], ...]
 """The cells of one author: ids and texts."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A barrier and its reply: what the author had written and seen before it, and when."""
-
-    sent: float
-    answered: float
-    state: int
-    lines: int
 
 
 class Author:
@@ -41,27 +28,26 @@ class Author:
     of its states, because its changes are sent one after the other.
     """
 
-    def __init__(self, server: LabServer, name: str, rng: random.Random, log_delay: float) -> None:
+    def __init__(self, server: ForkedServer, name: str, rng: random.Random) -> None:
         self.name = name
+        self._server = server
         self.client = RoomClient(server, NOTEBOOK)
         self.states: list[State] = [((f"{name}-0", ""),)]
         self.settled = 0
-        """Everything up to this state must be in the server's log, whatever becomes of the clients."""
+        """Everything up to this state was in the server's log, whatever becomes of the clients."""
         self.settled_lines = 0
+        """So many printed lines were."""
         self.saved = 0
         """Everything up to this state must be in the file."""
-        self._log_delay = log_delay
         self._rng = rng
         self._words = 0
         self._cells = 0
-        self._answers: list[Answer] = []
 
     # What it does
 
     async def come(self) -> None:
         """Come (back) to the room, with the document it has."""
         await self.client.reconnect()
-        self._answers = []
         await self.ask()
 
     async def write(self, saves: float, left: threading.Event) -> None:
@@ -130,23 +116,27 @@ class Author:
 
     async def ask(self) -> None:
         """Have the server answer for everything up to now."""
-        sent, state, lines = time.monotonic(), self.last, len(self.lines)
         await self.client.barrier()
-        self._answers.append(Answer(sent, time.monotonic(), state, lines))
+
+    async def settle(self) -> None:
+        """Write a word, have the server answer for it, and write on until it is in the server's log."""
+        await self.type_word()
+        await self.ask()
+        word = self.last
+        while self.settled < word:
+            await self.type_word()
+            await self.ask()
+            document = await logged_document(self._server.update_log, self.client.document_id)
+            if document is None:
+                continue
+            cells = document.get("cells", type=Array)
+            index = self.index(state_in(cells, self.name))
+            assert index is not None, "what is in the log was never so"
+            self.settled = max(self.settled, index)
+            self.settled_lines = max(self.settled_lines, len(printed_lines(cells)))
 
     def killed(self) -> None:
-        """The server was killed: what must be in its log?
-
-        What was answered for ``log_delay`` seconds before the server showed that it was not stalled, which in turn was
-        so long before it showed that once more that a commit takes no longer.
-        """
-        if self._answers:
-            started = self._before(self._answers[-1].sent - COMMIT)
-            due = self._before(started.sent - self._log_delay) if started else None
-            if due:
-                self.settled = max(self.settled, due.state)
-                self.settled_lines = max(self.settled_lines, due.lines)
-        self._answers = []
+        """The server was killed. What was saved is in its log too."""
         self.settled = max(self.settled, self.saved)
 
     # What it has
@@ -159,7 +149,7 @@ class Author:
     @property
     def lines(self) -> list[str]:
         """What the cell that runs has printed, as far as it is seen here."""
-        return printed_lines(self.client)
+        return printed_lines(self.client.ycells)
 
     def shows_idle(self) -> bool:
         """Whether no cell claims to run."""
@@ -168,7 +158,7 @@ class Author:
 
     def now(self) -> State:
         """What is in its own document now."""
-        return state_in(self.client, self.name)
+        return state_in(self.client.ycells, self.name)
 
     def accept(self) -> None:
         """Go on from what the server made of its cells."""
@@ -187,13 +177,6 @@ class Author:
         return set(state) <= known
 
     # Private
-
-    def _before(self, time: float) -> Answer | None:
-        return max(
-            (answer for answer in self._answers if answer.answered <= time),
-            key=lambda answer: answer.answered,
-            default=None,
-        )
 
     def _note(self) -> None:
         state = self.now()
@@ -218,18 +201,15 @@ class Author:
         return [(index, name) for index, name in names if name.startswith(f"{self.name}-")]
 
 
-def state_in(client: RoomClient, name: str) -> State:
-    """What a client's document has of the author of this name."""
+def state_in(cells: Array[Any], name: str) -> State:
+    """What is in these shared cells of the author of this name."""
     return tuple(
-        (str(cell["id"]), str(cell["source"]))
-        for cell in client.ycells
-        if str(cell["id"]).startswith(f"{name}-")
+        (str(cell["id"]), str(cell["source"])) for cell in cells if str(cell["id"]).startswith(f"{name}-")
     )
 
 
-def printed_lines(client: RoomClient) -> list[str]:
-    """What the cell that runs has printed, as far as this client has it."""
-    for index, cell in enumerate(client.ycells):
-        if cell["id"] == RUN_CELL:
-            return client.lines(index)
-    return []
+def printed_lines(cells: Array[Any]) -> list[str]:
+    """What the cell that runs has printed, as far as it is in these shared cells."""
+    return [
+        line for cell in cells if cell["id"] == RUN_CELL for line in stream_text(cell.to_py()).splitlines()
+    ]

@@ -46,6 +46,8 @@ class Life:
     kernels_outlive: bool
     log: Log
     """What becomes of the log afterwards."""
+    settles: bool
+    """Whether the moment is waited for until the log has what no client saved."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,10 @@ _FAULTS = (Log.DELETED, Log.CORRUPT, Log.OLDER, Log.LOCKED, Log.UNREACHABLE)
 
 RUN_EVERY = 12
 FAULT_EVERY = 4
+SETTLE_EVERY = 8
+
+NEVER = 60.0
+"""A delay that no round lasts, in seconds."""
 
 
 def plan(number: int) -> Plan:
@@ -116,11 +122,14 @@ def plan(number: int) -> Plan:
     kills = rng.choices((1, 2, 3), (7, 2, 1))[0]
     runs = number % RUN_EVERY == 0
     faults = not runs and number % FAULT_EVERY == 1
+    settles = number % SETTLE_EVERY == (0 if runs else 3)
     if faults:
         kills = max(kills, 2)
     moments = rng.choices(list(_MOMENTS), list(_MOMENTS.values()), k=kills)
     if runs:
-        moments[rng.randrange(kills)] = Moment.RUNNING
+        moments[-1 if settles else rng.randrange(kills)] = Moment.RUNNING
+    elif settles:
+        moments[-1] = Moment.TYPING
     logs = [Log.KEPT] * kills
     if faults:
         logs[rng.randrange(kills)] = rng.choice(_FAULTS)
@@ -131,7 +140,7 @@ def plan(number: int) -> Plan:
         leaver=rng.random() < 0.3,
         log_delay=rng.choice((0.0, 0.05, 0.1)),
         log_compact_bytes=rng.choice((2_000, 2**20)),
-        save_delay=rng.choice((0.02, 0.2, 1.0)),
+        save_delay=NEVER if settles else rng.choice((0.02, 0.2, 1.0)),
         linger=0.05 if Moment.LEAVING in moments else rng.choice((0.05, 60.0)),
         lives=tuple(
             Life(
@@ -141,8 +150,9 @@ def plan(number: int) -> Plan:
                 fresh_first=rng.random() < 0.4,
                 kernels_outlive=rng.random() < 0.5,
                 log=log,
+                settles=settles and index == kills - 1,
             )
-            for moment, log in zip(moments, logs, strict=True)
+            for index, (moment, log) in enumerate(zip(moments, logs, strict=True))
         ),
-        fresh_first=rng.random() < 0.5,
+        fresh_first=rng.random() < 0.5 or settles,
     )

@@ -2,7 +2,8 @@
 
 - The file is a complete version at every moment: of each author one of the states that it has gone through, never an
   older one than was saved for it.
-- What an author was answered for is there, without that author, if it was longer ago than ``log_delay`` and a commit.
+- What an author was answered for comes into the log while it writes on, and what was in the log is there without that
+  author.
 - What an author has is there, as it has it, when it has come back. Nothing is there twice.
 - If something has happened to the log, what an author has may be in a recovery copy instead, as two versions cannot
   always be told apart then. The rest still holds.
@@ -58,7 +59,9 @@ class Tally:
         self.unlogged = 0
         """Times that a fresh client did not find everything that was written."""
         self.settled = 0
-        """Times that a fresh client found what had to be in the log and was in no file."""
+        """Times that a fresh client found what had been in the log and no client had saved."""
+        self.settled_lines = 0
+        """The same of what was printed."""
         self.versions = 0
         """Versions of files that were seen."""
 
@@ -122,7 +125,7 @@ class Round:
                     if life.moment is not Moment.STARTING:
                         for author in authors:
                             tasks.start_soon(self._take_part, author, life, go, left)
-                    if life.moment is not Moment.RUNNING:
+                    if life.moment is not Moment.RUNNING and not life.settles:
                         go.set()
             finally:
                 go.set()
@@ -144,12 +147,18 @@ class Round:
             if life.moment is Moment.SAVING:
                 await author.type_word()
                 await author.save()
-            if life.moment is Moment.RUNNING and author is self._authors[0]:
-                await author.run_cell()
+            if author is self._authors[0]:
+                if life.moment is Moment.RUNNING:
+                    await author.run_cell()
+                if life.settles:
+                    await author.settle()
                 go.set()
-            await author.write(SAVES.get(life.moment, 5.0), left)
+            await author.write(0.0 if life.settles else SAVES.get(life.moment, 5.0), left)
         except GONE:
             return
+        finally:
+            if author is self._authors[0]:
+                go.set()  # what goes wrong here is not waited for
         await author.client.disconnect()
 
     def _kill(self, life: Life, go: threading.Event, left: threading.Event) -> None:
@@ -206,7 +215,7 @@ class Round:
                 self._check_document(fresh)
                 assert cells_of(self._server.read_notebook(NOTEBOOK)) == cells_of({"cells": fresh.cells})
                 for author in self._authors:
-                    assert state_in(fresh, author.name) == author.states[-1]
+                    assert state_in(fresh.ycells, author.name) == author.states[-1]
         for author in self._everybody:
             await author.client.disconnect()
         if not self._faulted:
@@ -256,19 +265,20 @@ class Round:
         """What must be there without those who wrote it."""
         self._check_document(fresh)
         for author in self._everybody:
-            state = state_in(fresh, author.name)
+            state = state_in(fresh.ycells, author.name)
             index = author.index(state)
             if self._faulted:
                 continue
             assert index is not None
-            assert index >= author.settled, f"{author.name} was answered for {author.states[author.settled]}"
-            assert len(printed_lines(fresh)) >= author.settled_lines
+            assert index >= author.settled, f"the log had {author.states[author.settled]}"
+            assert len(printed_lines(fresh.ycells)) >= author.settled_lines
             self._tally.unlogged += index < author.last
             self._tally.settled += author.settled > author.saved
+            self._tally.settled_lines += author.settled_lines > 0
 
     def _check_author(self, client: RoomClient, author: Author, had: State, is_here: bool) -> None:
         """What must be there of an author: if it is here all that it had, else what somebody knew of it."""
-        state = state_in(client, author.name)
+        state = state_in(client.ycells, author.name)
         if self._faulted:
             copies = self._kept_texts()
             for cell in had:
@@ -280,12 +290,12 @@ class Round:
             assert index is not None
             assert index >= max(author.settled, author.index(had) or 0)
         if not self._faulted:
-            assert len(printed_lines(client)) >= max(len(one.lines) for one in self._authors)
+            assert len(printed_lines(client.ycells)) >= max(len(one.lines) for one in self._authors)
 
     # Private: the rest
 
     def _author(self, name: str) -> Author:
-        return Author(self._server, name, self._rng, self._plan.log_delay)
+        return Author(self._server, name, self._rng)
 
     @property
     def _everybody(self) -> list[Author]:
@@ -302,7 +312,9 @@ class Round:
         """The newest state of an author that is in the document of somebody who comes back."""
         if author in self._authors:
             return author.states[-1]
-        states = [state_in(other.client, author.name) for other in self._authors if other.client.session_id]
+        states = [
+            state_in(other.client.ycells, author.name) for other in self._authors if other.client.session_id
+        ]
         return max(states, key=lambda state: author.index(state) or 0, default=author.states[0])
 
     def _half_saved(self) -> list[str]:

@@ -73,7 +73,9 @@ def test_all_moments_were_met(tally: Tally) -> None:
     assert set(tally.kills) == set(Moment)
     assert tally.half_saved >= 10
     assert tally.unlogged >= 10
-    assert tally.settled >= 10
+    settled = [life.moment for number in range(ROUNDS) for life in plan(number).lives if life.settles]
+    assert tally.settled >= len(settled) >= 30
+    assert tally.settled_lines >= settled.count(Moment.RUNNING) >= 8
     assert tally.versions >= 2 * ROUNDS
 
 
