@@ -107,12 +107,11 @@ class Execution:
                     ),
                     self._settings.barrier_timeout,
                 )
-            cells = self._cells(document, notebook, request)
-            kernel = (
-                request.kernel
-                if isinstance(request.kernel, str)
-                else await request.kernel(notebook.kernel_name(), document.document.path or "")
-            )
+            if isinstance(request.kernel, str):
+                kernel = request.kernel
+            else:
+                self._cells(document, notebook, request)  # refuse before a kernel is started
+                kernel = await request.kernel(notebook.kernel_name(), document.document.path or "")
             if target.kernel_id != kernel:
                 chosen = await self._chosen_for(document.document.path or "")
                 if chosen is not None and chosen != kernel:

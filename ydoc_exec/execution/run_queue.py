@@ -186,6 +186,11 @@ class RunQueue:
         return None if self._current is None else self._current.request.run
 
     @property
+    def half_over(self) -> bool:
+        """Whether the run that the kernel has lacks only one of its reply and its idle status."""
+        return self._current is not None and self._current.phase in (Phase.REPLIED, Phase.IDLE)
+
+    @property
     def idle(self) -> bool:
         """Whether there is nothing to do."""
         return self._current is None and not self._waiting

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import groupby
 from time import monotonic
@@ -188,6 +188,9 @@ class KernelRunner:
         self._heard_status = ""
         self._false_start = False
         self._dead: object | None = None  # a process after which there will be another one
+        # The run whose other half (reply or idle) is waited for, and what it means if that does not come.
+        self._awaited: tuple[Execution, QueueEvent] | None = None
+        self._awaiting = False
 
     @property
     def closed(self) -> bool:
@@ -330,9 +333,9 @@ class KernelRunner:
                         self._inbox.append(KernelLost(self._why_closed))
                     self._start_task(self._keep_link)
                 elif isinstance(effect, AwaitIdle):
-                    self._start_task(self._await_end, self._executions[effect.run], IdleOverdue(effect.run))
+                    self._await_end(self._executions[effect.run], IdleOverdue(effect.run))
                 elif isinstance(effect, AwaitReply):
-                    self._start_task(self._await_end, self._executions[effect.run], ReplyOverdue(effect.run))
+                    self._await_end(self._executions[effect.run], ReplyOverdue(effect.run))
                 else:
                     assert isinstance(effect, Finish)
 
@@ -405,6 +408,11 @@ class KernelRunner:
             with self._guarded():
                 stack.close()
 
+    def _end_of(self, execution: Execution) -> AbstractContextManager[None]:
+        """``_together`` if this can be the end of the run. What comes before mostly writes nothing, and a transaction
+        costs as much as reading the message."""
+        return self._together(execution.target) if self._queue.half_over else nullcontext()
+
     # Private: what the kernel says
 
     def _deliver(self, channel: Channel, message: Message) -> None:
@@ -453,7 +461,7 @@ class KernelRunner:
         if started is not None:
             run.note_time("shell.execute_reply.started", started)
         run.note_time("shell.execute_reply", message["header"].get("date"))
-        with self._together(execution.target):
+        with self._end_of(execution):
             self._post(
                 Replied(
                     run.id,
@@ -473,7 +481,7 @@ class KernelRunner:
         if execution is None:
             self._settle_status()
             return
-        with self._together(execution.target):
+        with self._end_of(execution):
             if state in ("busy", "idle"):
                 execution.run.note_time(f"iopub.status.{state}", message["header"].get("date"))
             if state == "idle":
@@ -643,13 +651,29 @@ class KernelRunner:
             self._link_scope.cancel()
             self._link_scope = None
 
-    async def _await_end(self, execution: Execution, overdue: QueueEvent) -> None:
-        """It is overdue when nothing of the run was heard for a while: a flood takes its time to pass."""
-        while not execution.run.state.ended:
+    def _await_end(self, execution: Execution, overdue: QueueEvent) -> None:
+        """The kernel has one run at a time, and almost every one waits here for less than a millisecond: one task does
+        for all of them."""
+        self._awaited = execution, overdue
+        if not self._awaiting:
+            self._awaiting = True
+            self._start_task(self._await_ends)
+
+    async def _await_ends(self) -> None:
+        """It is overdue when nothing of the run was heard for a while: a flood takes its time to pass.
+
+        A run that comes later is overdue later, so this is awake in time for it.
+        """
+        while self._awaited is not None:
+            execution, overdue = self._awaited
             rest = execution.heard_at + self._settings.idle_timeout - monotonic()
-            if rest <= 0:
+            if execution.run.state.ended:
+                self._awaited = None
+            elif rest > 0:
+                await sleep(rest)
+            else:
+                self._awaited = None
                 self._heard_status = "idle"
                 self._post(overdue)
                 self._settle_status(execution.target)
-                return
-            await sleep(rest)
+        self._awaiting = False
