@@ -9,6 +9,7 @@
   done when the document's file is looked at next. Without hooks the change is found there too, as any other
   program's.
 
+- An asynchronous manager signs a trusted notebook in the thread that writes it (``signatures.py``).
 - An asynchronous manager says the hash of an open file when its tabs have had time to hear of it.
 
 Uploads in chunks go past the document; what they leave is found in the file.
@@ -32,6 +33,8 @@ from ydoc_exec.errors import LoadFailed, YdocExecError
 from ydoc_exec.files.contents import file_state
 from ydoc_exec.files.own_save import own_save
 from ydoc_exec.files.replacement import FileState, Replacement, remove_left_over
+from ydoc_exec.handlers.signatures import can_sign_in_thread, present_signing, signing
+from ydoc_exec.store.sqlite_signatures import sign_in_thread
 
 _is_thread: ContextVar[bool] = ContextVar("is_thread", default=False)
 
@@ -146,7 +149,50 @@ def _saving_whole(manager: type[Any], keep_inodes: Callable[[], bool]) -> type[A
         # Theirs waits for the disk on the event loop.
         if getattr(manager, name) is getattr(AsyncFileManagerMixin, name):
             setattr(WholeFiles, name, _in_thread(getattr(FileManagerMixin, name)))
+    if getattr(manager, "_save_notebook", None) is AsyncFileManagerMixin._save_notebook:
+        return _signing_in_thread(WholeFiles)
     return WholeFiles
+
+
+def _signing_in_thread(manager: type[Any]) -> type[Any]:
+    write: Any = FileManagerMixin._save_notebook
+
+    class SigningInThread(manager):  # type: ignore[misc]
+        """See the head of the module."""
+
+        async def save(self, model: dict[str, Any], path: str = "") -> dict[str, Any]:
+            """Save a model; what is to be signed is, when this returns."""
+            with signing() as save:
+                answer: dict[str, Any] = await super().save(model, path)
+            for notebook, at in save.waiting:  # it was written in another way
+                super().check_and_sign(notebook, at)
+            return answer
+
+        def check_and_sign(self, nb: Any, path: str = "", **options: Any) -> None:
+            """Sign a trusted notebook, or have that done by the thread that is about to write it."""
+            save = present_signing()
+            if save is not None and can_sign_in_thread(self.notary):
+                save.waiting.append((nb, path))
+            else:
+                super().check_and_sign(nb, path, **options)
+
+    def sign_and_write(self: Any, os_path: str, nb: Any, **options: Any) -> None:
+        save = present_signing()
+        path = save.take(nb) if save is not None else None
+        by_manager: Any = super(SigningInThread, self)
+        if path is not None and not self.notary.check_cells(nb):
+            self.log.warning("Notebook %s is not trusted", path)
+        elif path is not None:
+            try:
+                sign_in_thread(self.notary, nb)
+            except Exception:
+                # It says what is wrong, and makes another database if it must. Checking has taken the marks away.
+                self.notary.mark_cells(nb, True)
+                _on_event_loop(partial(by_manager.check_and_sign, nb, path))
+        write(self, os_path, nb, **options)
+
+    SigningInThread._save_notebook = _in_thread(sign_and_write)
+    return SigningInThread
 
 
 def _in_thread(method: Callable[..., Any]) -> Callable[..., Any]:
