@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from jupyter_ydoc import YNotebook
+from pycrdt import Doc
 
 from tests.notebooks import cell, notebook
 from ydoc_exec.documents.readable import tell_apart
@@ -25,3 +28,12 @@ def test_every_cell_gets_an_id_of_its_own(minor: int) -> None:
     # What runs has the id, and only one has that.
     assert [each["execution_state"] for each in cells] == ["running", "idle", "idle", "idle", "idle"]
     assert tell_apart(document) == names
+
+
+def test_a_cell_has_the_same_id_in_every_document_that_has_it() -> None:
+    document = YNotebook()
+    document.set(notebook(cell("x", "one"), cell("y", "two")))
+    document.append_cell(cell("x", "another"))
+    doc: Doc[Any] = Doc()
+    doc.apply_update(document.ydoc.get_update())
+    assert tell_apart(YNotebook(doc)) == tell_apart(document)

@@ -61,6 +61,20 @@ async def test_cells_were_added_and_deleted(site: Site) -> None:
         assert not site.copies
 
 
+async def test_a_cell_that_was_removed_while_another_was_changed(site: Site) -> None:
+    away = await old_format(site)
+    site.write(notebook(cell(None, "edited"), cell(None, "b"), cell(None, "changed elsewhere"), minor=4))
+
+    def change(tab: Tab) -> None:
+        del tab.notebook.ycells[1]
+
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        tab = away.again(change)
+        await come_back(tab, document, away.lineage)
+        await everywhere(site, document, tab, ["edited", "changed elsewhere"])
+        assert not site.copies
+
+
 async def test_a_cell_that_was_added_before_one_that_was_changed(site: Site) -> None:
     away = await old_format(site)
     site.write(notebook(cell(None, "changed elsewhere"), cell(None, "b"), cell(None, "c"), minor=4))

@@ -34,7 +34,19 @@ def test_cells_that_stay_are_not_touched(authors: tuple[int, int], keep_theirs: 
     assert [item["id"] for item in ours.get()["cells"]] == [item["id"] for item in united["cells"]]
     wanted = names & {item["id"] for item in united["cells"]}
     assert len(cell_items(ours) & before) == len(wanted)
-    assert kept == (names if keep_theirs else frozenset())
+    assert kept == (wanted if keep_theirs else frozenset())
+
+
+def test_a_cell_that_has_other_trust_is_none_of_theirs() -> None:
+    """An open tab believes a cell what it believed it before, so it is another one."""
+    shown = {"output_type": "stream", "name": "stdout", "text": "1"}
+    united = notebook({**cell("a"), "metadata": {"trusted": True}, "outputs": [shown]}, cell("b"))
+    ours = opened(1, united)
+    theirs = opened(2, notebook(cell("a"), cell("b")))
+    with ours.ydoc.transaction():
+        kept = unite(ours, theirs, lambda: become(ours, united), keep_theirs=True)
+    assert len(cell_items(ours) & cell_items(theirs)) == 1
+    assert kept == {"b"}
 
 
 def test_a_cell_that_is_made_anew_is_in_its_place() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from anyio import Event, create_task_group
 from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint
 from pycrdt import Doc, Text, TransactionEvent
 
 from tests.room.waiting import until
@@ -86,6 +87,9 @@ class Peer:
         while not self.synced and self.closed is None:
             await until(lambda: self.synced or self.closed is not None or self._answers)
             await self.flush()
+        # A question may come right behind it: what is at hand is written without waiting for anything.
+        for _ in range(20):
+            await checkpoint()
 
     async def type(self, text: str) -> None:
         self.text += text

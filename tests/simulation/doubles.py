@@ -46,13 +46,15 @@ class Doubles:
         for char in back:
             self._brought_back.setdefault(char, set()).add(by)
         if any(cell.item for cell in (*before, *after)):
-            self._note_items(by, before, after)
+            self._note_items(by, before, after, back)
         else:
             self.placed.update(dict.fromkeys(back, self._changes))
 
     # Private
 
-    def _note_items(self, by: str, before: Sequence[Cell], after: Sequence[Cell]) -> None:
+    def _note_items(
+        self, by: str, before: Sequence[Cell], after: Sequence[Cell], back: Collection[str]
+    ) -> None:
         items = {cell.item for cell in before}, {cell.item for cell in after}
         new = {cell.id: cell for cell in after if cell.item not in items[0]}
         for cell in before:
@@ -65,9 +67,13 @@ class Doubles:
                     self._more.update(chars & known)
             others.append((by, chars))
         names = [Counter(cell.id for cell in cells) for cells in (before, after)]
+        staying = _counted([cell for cell in after if cell.item in items[0]])
         for name, cell in new.items():
             if names[1][name] > names[0][name] > 0:
                 self._more.update(set(_counted([cell])))
+            else:
+                # It may be called otherwise by now, where files have no ids.
+                self._more.update((set(_counted([cell])) & staying.keys()).difference(back))
 
 
 def _counted(cells: Sequence[Cell]) -> Counter[str]:

@@ -49,6 +49,8 @@ class Ledger:
     again; and how many histories were lost when they removed them."""
     outdated: dict[str, frozenset[str]] = field(default_factory=dict)
     """By tab, characters that it shows because it does not know yet that they were removed, and have come back since."""
+    nameless: bool = False
+    """Whether the file has no ids of its cells."""
     lost_histories: int = 0
     """How often the server began with no history, so that it knew of nothing but its file."""
     dissolved: list[tuple[str, str, frozenset[str]]] = field(default_factory=list)
@@ -162,7 +164,7 @@ class Ledger:
             if char in self.typed
             else f"{char} was never typed"
             for char, count in counted.items()
-            if char not in self.typed or count > self.doubles.allowed(char)
+            if char not in self.typed or count > self.doubles.allowed(char) + self._unrecognized(char, cells)
         ]
         ends: Counter[str] = Counter()
         required = set(owed) | set(self.answerable)
@@ -209,6 +211,15 @@ class Ledger:
         if not takers:
             self.lives[char] += 1
             self.answerable.pop(char, None)
+
+    def _unrecognized(self, char: str, cells: list[Cell]) -> int:
+        """How often it may be there once more since nobody can tell two cells for one.
+
+        Where neither the file has ids nor anybody the history, a cell that a tab and a program have changed, or a tab has
+        brought back that a program has changed, is recognized by its text only. Two that are equal are still one too many.
+        """
+        sources = [cell.source for cell in cells if char in cell.source]
+        return self.lost_histories if self.nameless and len(set(sources)) == len(sources) else 0
 
     def _removed_as_before(self, char: str) -> bool:
         """Whether a tab that had removed it, and not heard that it is there again, came to a server that knew of nothing.

@@ -185,7 +185,7 @@ class Tab:
         if kind == 0:
             step, data = reader.number(), reader.data()
             if step == 0:
-                connection.sent.update(self.world.ledger.as_they_are(self.mine))
+                self._note_sent(connection)
                 connection.send(sync.step2(self.replica.diff(data)))
                 return
             self._send(self.replica.apply(data))
@@ -212,6 +212,11 @@ class Tab:
     def _send(self, updates: list[bytes]) -> None:
         if self.connected:
             assert self.connection is not None
-            self.connection.sent.update(self.world.ledger.as_they_are(self.mine))
+            self._note_sent(self.connection)
             for update in updates:
                 self.connection.send(sync.update(update))
+
+    def _note_sent(self, connection: Connection) -> None:
+        # What it typed while it was away into a cell that somebody else had removed is nowhere any more when it has been
+        # told, and was sent to nobody if the connection was cut before.
+        connection.sent.update(self.world.ledger.as_they_are(self.mine & self.chars()))

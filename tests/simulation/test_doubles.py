@@ -90,6 +90,15 @@ def removing_is_undone_after_another_has_brought_the_cell_back(users: Users) -> 
     users.act(0, "undo_last")
 
 
+def a_move_is_undone_of_a_cell_that_has_another_id_by_now(users: Users) -> None:
+    users.act(0, "move", 0, 1)
+    users.meet()
+    for action in (("insert", 2, "c", "code", TEXT), ("remove", 1)):
+        users.replicas[1].act(*action)
+    users.meet()
+    users.act(0, "undo_last")
+
+
 @pytest.mark.parametrize(
     "happens",
     [
@@ -99,6 +108,7 @@ def removing_is_undone_after_another_has_brought_the_cell_back(users: Users) -> 
         a_move_is_undone_while_the_type_is_changed,
         erasing_is_undone_after_another_has_typed_the_same,
         removing_is_undone_after_another_has_brought_the_cell_back,
+        a_move_is_undone_of_a_cell_that_has_another_id_by_now,
     ],
 )
 def test_it_is_there_twice(happens: Callable[[Users], None]) -> None:

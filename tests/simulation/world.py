@@ -89,7 +89,7 @@ class World:
         self.plan = plan
         self.verbose = verbose
         self.machine = Machine(plan.seed)
-        self.ledger = Ledger()
+        self.ledger = Ledger(nameless=plan.minor < 5)
         self.outputs = Characters(f"outputs {plan.seed}")
         self.kernel = Kernel(self)
         self.outcome = Outcome()
@@ -523,6 +523,9 @@ class World:
             with anyio.move_on_after(SETTLED):
                 while unequal:
                     await sleep(2.0)
+                    if not document.mirror.saves_unasked:
+                        # Nothing is left in it, and somebody says that this is meant.
+                        await document.mirror.save(recreate=True)
                     unequal = self._unequal(document)
             self.outcome.wrong += unequal
             self._judge(document, owed)

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from math import isfinite
 from typing import Any
-from uuid import uuid4
+from uuid import NAMESPACE_OID, uuid4, uuid5
 
 from jupyter_ydoc import YNotebook
-from pycrdt import Array, Map
+from pycrdt import Array, Assoc, Map
 
 
 def require_format(document: YNotebook) -> None:
@@ -28,16 +28,22 @@ def tell_apart(document: YNotebook) -> list[str | None]:
 
     It is what ``YNotebook.get`` does where files have ids: copies stay in the document, and are in no content. Writes
     into the open transaction.
+
+    A new id is made of the item that holds the cell. So the cell has the same one in each document that has it: in one
+    that a tab brings again and again, which never hears of the id, as well as in ours.
     """
     names: list[str | None] = []
     found: dict[str, Map[Any]] = {}
-    for cell in document.ycells:
+    for index, cell in enumerate(document.ycells):
         name = cell.get("id")
         if name and name in found and _without_state(found[name]) == _without_state(cell):
             names.append(None)
             continue
         if not name or name in found:
-            name = cell["id"] = str(uuid4())
+            name = _name_of_item(document, index)
+            if name in found:
+                name = str(uuid4())
+            cell["id"] = name
             if cell.get("execution_state", "idle") != "idle":
                 cell["execution_state"] = "idle"  # what runs has the other one's id
         found[name] = cell
@@ -49,6 +55,11 @@ def replace_non_finite(document: YNotebook) -> None:
     """Make null of them, as ``JSON.stringify`` in a browser does. Writes into the open transaction."""
     _replace_in(document.ycells)
     _replace_in(document.ydoc.get("meta", type=Map))
+
+
+def _name_of_item(document: YNotebook, index: int) -> str:
+    item = document.ycells.sticky_index(index, Assoc.AFTER).to_json()["item"]
+    return str(uuid5(NAMESPACE_OID, f"{item['client']}:{item['clock']}"))
 
 
 def _without_state(cell: Map[Any]) -> dict[str, Any]:

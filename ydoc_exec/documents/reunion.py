@@ -33,7 +33,7 @@ from ydoc_exec.documents.union import (
 )
 from ydoc_exec.errors import LineageChanged
 from ydoc_exec.files.cell_ids import names_as_in
-from ydoc_exec.files.reconciliation import Digests, Reconciled, digests, reconcile
+from ydoc_exec.files.reconciliation import WHOLE, Digests, Reconciled, digests, reconcile
 from ydoc_exec.files.recovery_copies import Reason
 from ydoc_exec.files.wipe import is_wipe
 from ydoc_exec.ids import Lineage, RoomId, new_lineage
@@ -137,7 +137,8 @@ class Reunion:
         own = self._content()
         if isinstance(self._document, YNotebook) and not document_types.has_ids_in_files(own):
             # What was never in a file with the others, as far as the tab knows, has no place there.
-            tab.rename(names_as_in(tab.content["cells"], own["cells"], tab.base or None))
+            names = names_as_in(tab.content["cells"], own["cells"], tab.base or None)
+            tab.rename(names | _names_of_removed(tab, own, frozenset(names.values())))
         seen = tab.content
         if tab.copies:
             seen = _only(seen, lambda name: name not in tab.copies)
@@ -367,6 +368,20 @@ class Reunion:
         # Reading gives cells with the id of another cell a new one.
         with self._room.writing(FromServer()):
             return document_types.content_of(self._document)
+
+
+def _names_of_removed(tab: ReturningTab, own: Any, taken: frozenset[str]) -> dict[str, str]:
+    """For cells that the tab had in common with its file and has not any more: the ids of those of ``own`` that they were.
+
+    Only of what they were there is a digest. ``taken`` are cells of ``own`` that the tab has.
+    """
+    here = tab.cells()
+    removed = {digest: name for name, digest in tab.base.items() if name not in here}
+    names: dict[str, str] = {}
+    for name, digest in digests(own).items():
+        if name != WHOLE and name not in here and name not in taken and digest in removed:
+            names[removed.pop(digest)] = name
+    return names
 
 
 def _only(notebook: Any, chosen: Callable[[str], bool]) -> Any:

@@ -145,17 +145,17 @@ def unite(
     our_text = str(document.get()) if isinstance(document, YUnicode) else ""
     states = _states(document)
     doc.apply_update(theirs.ydoc.get_update())
-    kept: frozenset[str] = frozenset()
     if isinstance(document, YNotebook):
-        staying = their_items if keep_theirs else our_items
-        kept = _leave_one(document.ycells, staying, their_items, anew)
+        _leave_one(document.ycells, their_items if keep_theirs else our_items, their_items, anew)
     elif isinstance(document, YUnicode):
         _drop_text(doc.get("source", type=Text), our_text, theirs.ydoc.get("source", type=Text), keep_theirs)
     become()
     _set_states(document, states)
     for name, plan in before.items():
         _restore(doc.get(name, type=Map), plan)
-    return kept
+    # Not all that were left: those that are in other places or have other trust were made anew.
+    left = named_items(document) if isinstance(document, YNotebook) else {}
+    return frozenset(name for name, item in left.items() if item in their_items)
 
 
 def hand_over(document: YBaseDoc, before: YBaseDoc) -> None:
@@ -205,8 +205,8 @@ def _items(cells: Array[Any]) -> list[Item]:
     return found
 
 
-def _leave_one(cells: Array[Any], staying: Items, theirs: Items, anew: Container[str]) -> frozenset[str]:
-    """Leave the cells of one side, except those that are to be made anew; which of them ``theirs`` has.
+def _leave_one(cells: Array[Any], staying: Items, theirs: Items, anew: Container[str]) -> None:
+    """Leave the cells of one side, except those that are to be made anew.
 
     What only the other side has is made anew where it belongs. It lies before or behind all others, and to bring it
     to its place jupyter_ydoc would delete and make anew all cells that it passes, under the eyes of their people.
@@ -220,7 +220,6 @@ def _leave_one(cells: Array[Any], staying: Items, theirs: Items, anew: Container
     for index in reversed(range(len(items))):
         if chosen.get(names[index]) != index:
             del cells[index]
-    return frozenset(name for name, index in chosen.items() if items[index] in theirs)
 
 
 def _drop_text(both: Text, ours: str, theirs: Text, keep_theirs: bool) -> None:
