@@ -198,6 +198,11 @@ class KernelRunner:
         return self._closed.is_set()
 
     @property
+    def serving(self) -> bool:
+        """Whether it has begun, and has not been closed."""
+        return self._tasks is not None and not self.closed
+
+    @property
     def outdated(self) -> bool:
         """Whether the kernel has become another process since this runner connected to it."""
         return self._process is not None and self._process is not self._kernel.ready
