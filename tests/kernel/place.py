@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -75,6 +76,12 @@ class Place:
     async def runner(self, kernel_id: KernelId) -> KernelRunner:
         """The kernel's runner."""
         return await self.runners.get(kernel_id)
+
+
+def until_there(file: Path) -> str:
+    """A cell that says that it has begun and goes on until there is such a file."""
+    wait = f"while not os.path.exists({str(file)!r}): time.sleep(0.02)"
+    return f"import os, time\nprint('began', flush=True)\n{wait}"
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ import pytest
 from jupyter_client.kernelspec import KernelSpecManager as Specs
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 
-from tests.kernel.place import Kernels, kernel_of, place_with, telling
+from tests.kernel.place import Kernels, kernel_of, place_with, telling, until_there
 from tests.server import eventually
 from ydoc_exec.errors import KernelNotFound, KernelUnavailable
 from ydoc_exec.execution.run_state import RunState
@@ -49,7 +49,7 @@ async def test_a_kernel_that_dies_before_the_link_is_up(kernels: Kernels) -> Non
         manager = kernels.get_kernel(kernel_id)
         os.kill(manager.provisioner.pid, signal.SIGKILL)
         [run] = await place.submit(kernel_id, "print('in the next life')")
-        await place.target.wait_ended(run, timeout=20)
+        await place.target.wait_ended(run, timeout=60)
         # It had not even begun to live, so nothing is lost.
         assert place.target.text(run) == "in the next life\n"
         assert (await place.run(kernel_id, "1")).state is RunState.OK
@@ -60,7 +60,7 @@ async def test_a_restart(kernels: Kernels) -> None:
         runs = await place.submit(kernel_id, "print(1)", LONG, "print(3)")
         await place.target.wait_text(runs[1], "began")
         await kernels.restart_kernel(kernel_id, now=True)
-        await place.target.wait_ended(*runs, timeout=10)
+        await place.target.wait_ended(*runs)
         assert [run.state for run in runs] == [RunState.OK, RunState.LOST, RunState.LOST]
         assert place.target.errors(runs[1]) == []  # whoever asked for it knows why
         again = await place.run(kernel_id, "print('again')")
@@ -105,7 +105,7 @@ async def test_a_shutdown(kernels: Kernels) -> None:
         runs = await place.submit(kernel_id, LONG, "print(2)")
         await place.target.wait_text(runs[0], "began")
         await kernels.shutdown_kernel(kernel_id, now=True)
-        await place.target.wait_ended(*runs, timeout=10)
+        await place.target.wait_ended(*runs)
         assert [run.state for run in runs] == [RunState.LOST] * 2
         with pytest.raises(KernelNotFound):
             await place.runners.get(kernel_id)
@@ -190,7 +190,7 @@ async def test_a_kernel_that_cannot_be_started_again(kernels: Kernels) -> None:
         await place.target.wait_text(runs[0], "began")
         manager._restarter.restart_limit = 0
         os.kill(manager.provisioner.pid, signal.SIGKILL)
-        await place.target.wait_ended(*runs, timeout=10)
+        await place.target.wait_ended(*runs)
         assert [run.state for run in runs] == [RunState.LOST] * 2
         assert place.target.statuses[-1] == "dead"
         assert place.target.errors(runs[0]) == ["KernelDied"]
@@ -221,7 +221,7 @@ async def test_a_kernel_without_a_restarter_dies(kernels: Kernels, monkeypatch: 
 
 
 async def test_a_kernel_of_which_nobody_can_say_whether_it_is_alive(
-    kernels: Kernels, kernel_id: KernelId, monkeypatch: pytest.MonkeyPatch
+    kernels: Kernels, kernel_id: KernelId, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Its provisioner may have to ask another machine."""
     asked = anyio.Event()
@@ -233,11 +233,12 @@ async def test_a_kernel_of_which_nobody_can_say_whether_it_is_alive(
     monkeypatch.setattr(kernel_runner, "WATCH_INTERVAL", 0.05)
     async with place_with(kernels) as place:
         manager = kernels.get_kernel(kernel_id)
-        [run] = await place.submit(kernel_id, "print('began', flush=True)\nimport time; time.sleep(1)")
+        [run] = await place.submit(kernel_id, until_there(tmp_path / "go"))
         await place.target.wait_text(run, "began")
         with monkeypatch.context() as patch:
             patch.setattr(manager.provisioner, "poll", poll)
             await asked.wait()
+        (tmp_path / "go").touch()
         await place.target.wait_ended(run)
         assert run.state is RunState.OK
 
