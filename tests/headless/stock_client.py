@@ -50,6 +50,10 @@ class StockClient:
         await self._socket.send(json.dumps(message))
         return header["msg_id"]
 
+    async def arrive(self) -> None:
+        """Come back when the server has passed on what was sent."""
+        await (await self._socket.ping())
+
     async def wait(self, request: str, timeout: float = 30) -> tuple[str, str]:
         """How a request ended, and what it has printed."""
         status, text, idle = "", "", False
