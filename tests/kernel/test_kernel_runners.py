@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 
 import anyio
@@ -53,6 +54,40 @@ async def test_a_kernel_that_dies_before_the_link_is_up(kernels: Kernels) -> Non
         # It had not even begun to live, so nothing is lost.
         assert place.target.text(run) == "in the next life\n"
         assert (await place.run(kernel_id, "1")).state is RunState.OK
+
+
+async def test_a_kernel_that_ends_whenever_it_is_started(tmp_path: Path) -> None:
+    """It gets a second chance, and the end of that is not waited for until the restarter looks again."""
+    spec = tmp_path / "exits"
+    spec.mkdir()
+    argv = [sys.executable, "-c", "import sys; sys.exit(3)", "{connection_file}"]
+    (spec / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "", "language": ""}))
+    manager = AsyncMappingKernelManager(  # type: ignore[no-untyped-call]
+        root_dir=str(tmp_path),
+        connection_dir=str(tmp_path),
+        kernel_spec_manager=Specs(kernel_dirs=[str(tmp_path)]),
+    )
+    restarts = 0
+
+    def restarted() -> None:
+        nonlocal restarts
+        restarts += 1
+
+    try:
+        async with place_with(manager) as place:
+            kernel_id = KernelId(await manager.start_kernel(kernel_name="exits"))
+            manager.add_restart_callback(kernel_id, restarted)
+            runs = await place.submit(kernel_id, "print(1)", "print(2)")
+            await place.target.wait_ended(*runs)
+            assert [run.state for run in runs] == [RunState.LOST] * 2
+            assert all(run.outcome and "ended twice" in run.outcome.reason for run in runs)
+            assert place.target.errors(runs[0]) == ["KernelDied"]
+            assert place.target.errors(runs[1]) == []
+            assert restarts == 1
+            manager.get_kernel(kernel_id).stop_restarter()
+    finally:
+        await manager.shutdown_all(now=True)
+        manager.context.destroy(linger=0)
 
 
 async def test_a_restart(kernels: Kernels) -> None:
