@@ -20,13 +20,16 @@ class StockClient:
     def __init__(self, socket: ClientConnection) -> None:
         self._socket = socket
         self._session = uuid4().hex
+        self._heard: dict[str, list[dict[str, Any]]] = {}
+        """What the kernel has said for each request."""
 
     @classmethod
     @asynccontextmanager
     async def connected(cls, server: LabServer, kernel: str) -> AsyncIterator[StockClient]:
         """Connect to a kernel and stay so."""
         address = f"{server.ws_url}/api/kernels/{kernel}/channels?token={server.token}"
-        async with connect(address, max_size=None, close_timeout=1) as socket:
+        # It reads when it is asked to, and must see the server's pongs before.
+        async with connect(address, max_size=None, max_queue=None, close_timeout=1) as socket:
             yield cls(socket)
 
     async def send(self, code: str) -> str:
@@ -56,17 +59,13 @@ class StockClient:
 
     async def wait(self, request: str, timeout: float = 30) -> tuple[str, str]:
         """How a request ended, and what it has printed."""
-        status, text, idle = "", "", False
+        heard = self._heard.setdefault(request, [])
+
+        def said(kind: str, key: str) -> list[str]:
+            return [message["content"][key] for message in heard if message["msg_type"] == kind]
+
         with anyio.fail_after(timeout):
-            while not (status and idle):
+            while not (said("execute_reply", "status") and "idle" in said("status", "execution_state")):
                 message: dict[str, Any] = json.loads(await self._socket.recv())
-                if message["parent_header"].get("msg_id") != request:
-                    continue
-                content = message["content"]
-                if message["msg_type"] == "execute_reply":
-                    status = content["status"]
-                elif message["msg_type"] == "stream":
-                    text += content["text"]
-                elif message["msg_type"] == "status":
-                    idle = content["execution_state"] == "idle"
-        return status, text
+                self._heard.setdefault(message["parent_header"].get("msg_id", ""), []).append(message)
+        return said("execute_reply", "status")[0], "".join(said("stream", "text"))
