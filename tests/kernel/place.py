@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+from jupyter_client.asynchronous.client import AsyncKernelClient
 
 from tests.kernel.recorder import Recorder
 from ydoc_exec.ids import CellId, KernelId, RoomId, new_run_id
@@ -116,6 +117,19 @@ async def telling(kernels: Kernels, place: Place, kernel_id: KernelId) -> AsyncI
         yield
     finally:
         logger.remove_listener(listener=told)
+
+
+@asynccontextmanager
+async def somebody(kernels: Kernels, kernel_id: KernelId) -> AsyncIterator[AsyncKernelClient]:
+    """Another client of the kernel, such as a console. It has no heartbeat: one that comes late on a busy machine makes it
+    believe that the kernel has died."""
+    client = kernels.get_kernel(kernel_id).client_factory()
+    client.load_connection_info(kernels.get_kernel(kernel_id).get_connection_info(session=False))
+    client.start_channels(hb=False)
+    try:
+        yield client
+    finally:
+        client.stop_channels()
 
 
 @asynccontextmanager

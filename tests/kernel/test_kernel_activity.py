@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from tests.kernel.place import Kernels, kernel_of, place_with, until_there
+from tests.kernel.place import Kernels, kernel_of, place_with, somebody, until_there
 from tests.room.waiting import until
 from ydoc_exec.execution.run_state import RunState
 from ydoc_exec.ids import KernelId
@@ -23,6 +23,16 @@ LONG_AGO = datetime.now(timezone.utc) - timedelta(hours=2)
 
 def manager_of(kernels: Kernels, kernel_id: KernelId) -> Any:
     return kernels.get_kernel(kernel_id)
+
+
+async def answered(kernels: Kernels, kernel_id: KernelId) -> None:
+    """Come back when the kernel has answered a question that is put now, and all that it said before has come."""
+    async with somebody(kernels, kernel_id) as client:
+        await client.wait_for_ready(timeout=30)
+        question = client.kernel_info()
+        while (await client.get_iopub_msg(timeout=30))["parent_header"].get("msg_id") != question:
+            pass
+    await anyio.sleep(0.05)  # one socket has heard it, and the others have it too
 
 
 async def test_busy_and_idle_and_when(kernels: Kernels, kernel_id: KernelId, tmp_path: Path) -> None:
@@ -54,7 +64,7 @@ async def test_asking_for_its_info_is_no_activity(kernels: Kernels, kernel_id: K
         client.start_channels()
         try:
             await client.wait_for_ready(timeout=30)
-            await anyio.sleep(0.2)
+            await answered(kernels, kernel_id)
             assert manager.last_activity == before
             assert manager.execution_state == "idle"
             # What others run is activity.
@@ -109,7 +119,7 @@ async def test_a_silent_cell_goes_on_and_then_the_kernel_ages(
         go.touch()
         await place.target.wait_ended(run)
         await until(lambda: manager.execution_state == "idle")
-        await anyio.sleep(0.2)  # the last word about it
+        await answered(kernels, kernel_id)  # so that the last word about the run has been read
         last = manager.last_activity
         await anyio.sleep(0.5)  # the claim itself, with the link up
         assert manager.last_activity == last

@@ -13,10 +13,9 @@ import anyio
 import psutil
 import pytest
 import zmq
-from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.session import Session
 
-from tests.kernel.place import Kernels, place_with
+from tests.kernel.place import Kernels, place_with, somebody
 from tests.server import eventually
 from ydoc_exec.errors import KernelUnavailable
 from ydoc_exec.execution.run_state import RunState
@@ -25,19 +24,6 @@ from ydoc_exec.kernel.kernel import Channel, Message
 from ydoc_exec.kernel.kernel_link import KernelLink, open_context
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
-
-
-@asynccontextmanager
-async def somebody(kernels: Kernels, kernel_id: KernelId) -> AsyncIterator[AsyncKernelClient]:
-    """Another client of the kernel, such as a console. It has no heartbeat: one that comes late on a busy machine makes it
-    believe that the kernel has died."""
-    client = kernels.get_kernel(kernel_id).client_factory()
-    client.load_connection_info(kernels.get_kernel(kernel_id).get_connection_info(session=False))
-    client.start_channels(hb=False)
-    try:
-        yield client
-    finally:
-        client.stop_channels()
 
 
 @asynccontextmanager
