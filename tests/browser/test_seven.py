@@ -219,7 +219,9 @@ async def test_6_nobody_is_there_for_most_of_a_long_run(
 ) -> None:
     server = servers("--YdocExec.linger=5")
     server.write_notebook(
-        "a.ipynb", "import time\nfor i in range(90):\n    print('line', i, flush=True)\n    time.sleep(1)"
+        "a.ipynb",
+        "import os, time\nfor i in range(90):\n    print('line', i, flush=True)\n    time.sleep(1)\n"
+        "    while i == 80 and not os.path.exists('go on'): time.sleep(0.05)",
     )
     page = await open_notebook(server, "a.ipynb")
     await page.run_all()
@@ -232,6 +234,7 @@ async def test_6_nobody_is_there_for_most_of_a_long_run(
     await page.wait_for_lines(0, 75)
     assert (await page.cell(0)).running
     await page.expect_kernel("busy")
+    (server.root / "go on").touch()
     await page.expect_prompt(0, "[1]", timeout=40)
     assert (await page.cell(0)).lines == [f"line {i}" for i in range(90)]
     await page.select(0)

@@ -166,6 +166,19 @@ async def test_what_a_client_sees_of_a_cell(shared_server: LabServer) -> None:
         assert all(cell[:-2] in ([], [("idle", None)]) for cell in steps)  # before anything was queued
 
 
+async def test_a_file_that_says_that_a_cell_runs(shared_server: LabServer) -> None:
+    """As one that was saved by something else in the middle of a run. No run of ours has it, so it does not run."""
+    left_over = code_cell("print('ran')") | {"execution_state": "running"}
+    async with opened(shared_server, left_over, left_over) as place:
+        client = place.client
+        assert client.markers() == ["idle"] * 3
+        assert client.live_runs == {}
+        assert await client.ends(place.kernel, await client.execute(place.kernel, [1])) == ["ok"]
+        assert await client.save() == "success"
+    saved = shared_server.read_notebook(client.path)["cells"]
+    assert ["execution_state" in cell for cell in saved] == [False] * 3
+
+
 async def test_cells_with_nothing_in_them(shared_server: LabServer) -> None:
     """As in JupyterLab: they show nothing any more, and the kernel does not count them."""
     output = {"output_type": "stream", "name": "stdout", "text": "old"}
