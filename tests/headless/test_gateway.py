@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import anyio
+import psutil
 import pytest
 from websockets.asyncio.client import connect
 
@@ -168,6 +169,22 @@ async def test_a_restart(tab: RoomClient) -> None:
     await tab.execute(kernel_id, [2])
     await tab.wait_ended(2, 1)
     assert tab.printed(2) == "three\n"
+
+
+async def test_new_connections_leave_no_descriptor(tab: RoomClient, server: LabServer) -> None:
+    """Each process of a kernel is another connection."""
+    kernel_id = await tab.start_kernel()
+    process = psutil.Process(server.pid)
+
+    async def restart(times: int) -> None:
+        for _ in range(times):
+            (await tab.request("POST", f"/api/kernels/{kernel_id}/restart")).raise_for_status()
+            assert await tab.ends(kernel_id, await tab.execute(kernel_id, [0])) == ["ok"]
+
+    await restart(2)  # what is kept for the next time is there
+    before = process.num_fds()
+    await restart(8)
+    await eventually(lambda: process.num_fds() < before + 4)
 
 
 async def test_a_kernel_that_dies(tab: RoomClient) -> None:
