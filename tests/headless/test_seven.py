@@ -125,25 +125,29 @@ async def test_3_the_cells_of_one_gesture_run_in_its_order(server: LabServer) ->
     assert [stream_text(cell).splitlines() for cell in in_file()] == expected
 
 
-async def test_3_requests_that_are_made_one_by_one_run_in_the_order_of_their_answers(
-    server: LabServer,
-) -> None:
+async def test_3_requests_that_are_made_one_by_one_run_in_their_order(server: LabServer) -> None:
+    """In that in which the server took them; and who was answered was before all that was asked for then."""
     server.write_notebook("a.ipynb", *(slow(n, 0.1) for n in range(5)))
     delays = random.Random(3)
     async with RoomClient(server, "a.ipynb") as client:
         kernel = await client.start_kernel()
-        answered: list[int] = []
+        taken: dict[int, int] = {}
+        before: dict[int, set[int]] = {}
 
         async def run_later(index: int) -> None:
             await anyio.sleep(delays.uniform(0, 0.5))
-            await client.execute_stock(kernel, index)
-            answered.append(index)
+            before[index] = set(taken)
+            run = await client.execute_stock(kernel, index)
+            taken[index] = (await client.run(kernel, run))["seq"]
 
         async with anyio.create_task_group() as group:
             for index in range(5):
                 group.start_soon(run_later, index)
         await client.wait(lambda: None not in client.counts() and "running" not in client.markers())
-        assert sorted(range(5), key=lambda index: client.count(index) or 0) == answered
+        counts = {index: client.count(index) or 0 for index in range(5)}
+        assert sorted(counts, key=counts.__getitem__) == sorted(taken, key=taken.__getitem__)
+        assert all(counts[index] > counts[other] for index in before for other in before[index])
+        assert any(before.values())
 
 
 async def test_4_two_clients_see_the_same(server: LabServer) -> None:
