@@ -14,6 +14,7 @@ from anyio import Event, create_task_group
 from anyio.abc import TaskGroup
 from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
 from jupyter_ydoc import YNotebook
+from nbformat.sign import MemorySignatureStore
 from pycrdt import Map
 
 from tests.notebooks import cell, notebook
@@ -24,8 +25,8 @@ from ydoc_exec.documents.notebook_targets import NotebookTargets
 from ydoc_exec.documents.notices import NoticeEvent
 from ydoc_exec.documents.open_document import OpenDocument
 from ydoc_exec.documents.open_documents import OpenDocuments
-from ydoc_exec.errors import UpdateLogError
-from ydoc_exec.files.recovery_copies import RecoveryCopies
+from ydoc_exec.errors import CopyFailed, UpdateLogError
+from ydoc_exec.files.recovery_copies import Reason, RecoveryCopies, RecoveryCopy
 from ydoc_exec.ids import RoomId
 from ydoc_exec.settings import Settings
 from ydoc_exec.store.log_writer import LogWriter
@@ -45,6 +46,8 @@ class Contents(AsyncLargeFileManager):
 
     def __init__(self, root: Path) -> None:
         super().__init__(root_dir=str(root))
+        # What another test has signed is not trusted here.
+        self.notary.store = MemorySignatureStore()  # type: ignore[no-untyped-call]
         self.reads = 0
         self.broken: Exception | None = None
         self.gate: Event | None = None
@@ -68,6 +71,25 @@ class Contents(AsyncLargeFileManager):
         return await super().save(model, path)  # type: ignore[no-untyped-call]
 
 
+class LastingLog(MemoryUpdateLog):
+    """As a database: what it has is there for the next server."""
+
+    lasts = True
+
+
+class Copies(RecoveryCopies):
+    """Recovery copies, which nobody makes any more when the server was killed."""
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(site.settings.recovery_dir, per_document=100, total_bytes=2**30)
+        self._site = site
+
+    def keep_now(self, room: RoomId, path: str, reason: Reason, content: Any, user: str = "") -> RecoveryCopy:
+        if self._site.killed:
+            raise CopyFailed("kept", path, "killed")
+        return super().keep_now(room, path, reason, content, user)
+
+
 class Life:
     """One life of a server's documents."""
 
@@ -88,13 +110,15 @@ class Life:
             self.writer,
             self.site.settings,
             self.targets,
-            RecoveryCopies(self.site.settings.recovery_dir, per_document=100, total_bytes=2**30),
+            Copies(self.site),
             self.events.append,
         )
 
     def _say_degraded(self, error: UpdateLogError | None) -> None:
         if error is None:
             self.documents.log_is_back(self.writer.broken)
+        else:
+            self.documents.log_failed()
 
     async def closed(self, room: RoomId = ROOM) -> None:
         await until(lambda: room not in {document.room_id for document in self.documents.all()})
@@ -107,7 +131,8 @@ class Site:
         self.root = root / "files"
         self.root.mkdir()
         self.contents = Contents(self.root)
-        self.log: UpdateLog = MemoryUpdateLog()
+        self.log: UpdateLog = LastingLog()
+        self.killed = False
         self.paths: dict[str, str | None] = {}
         self.settings = Settings(
             recovery_dir=root / "recovery",
@@ -156,12 +181,14 @@ class Site:
                     await life.writer.flush()
                     # Whatever closing would still do must find nothing to do it with.
                     self.contents.broken = OSError("killed")
+                    self.killed = True
                     writing.cancel_scope.cancel()
                     tasks.cancel_scope.cancel()
                 else:
                     await life.documents.close()
             writing.cancel_scope.cancel()
         self.contents.broken = None
+        self.killed = False
 
     @asynccontextmanager
     async def opened(self, content: dict[str, Any] | None = None) -> AsyncIterator[OpenDocument]:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 from anyio import Event
 
-from tests.documents.conftest import ROOM, Life, Site, Tab, sources
+from tests.documents.conftest import ROOM, LastingLog, Life, Site, Tab, sources
 from tests.documents.test_replaced_cells import AB, BA, add, everywhere, take_up
 from tests.documents.test_returning_tabs import come_back
 from tests.notebooks import cell, notebook
@@ -17,12 +17,10 @@ from ydoc_exec import sync
 from ydoc_exec.documents.open_document import OpenDocument
 from ydoc_exec.room import room
 from ydoc_exec.room.room_client import EMPTY_STATE
-from ydoc_exec.store.memory_update_log import MemoryUpdateLog
 
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.timeout(60),
-    pytest.mark.filterwarnings("ignore:Unclosed <MemoryObjectSendStream:ResourceWarning"),  # YRoom's
 ]
 
 A = notebook(cell("a", "one"))
@@ -213,7 +211,7 @@ async def test_a_cell_that_the_server_never_had_and_that_only_one_tab_has_remove
         await tab.flush()
         await until(lambda: other.ids == ["a", "b", "c"])
         lineage = document.lineage
-    site.log = MemoryUpdateLog()
+    site.log = LastingLog()
     async with site.serving() as life, life.documents.open(ROOM) as document:
         first, second = again(tab), again(other)
         del first.notebook.ycells[2]

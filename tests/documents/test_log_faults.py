@@ -15,14 +15,13 @@ import pytest
 from anyio import Event, fail_after, sleep
 
 from tests.documents.collaborating import Server, is_closed, of
-from tests.documents.conftest import Tab, ab
+from tests.documents.conftest import LastingLog, Tab, ab
 from tests.documents.test_returning_tabs import come_back
 from tests.room.waiting import until
 from ydoc_exec.documents.collaboration import Collaboration
 from ydoc_exec.errors import UpdateLogError
 from ydoc_exec.ids import Lineage, RoomId
 from ydoc_exec.room.room import Room
-from ydoc_exec.store.memory_update_log import MemoryUpdateLog
 from ydoc_exec.store.update_log import History
 
 pytestmark = pytest.mark.anyio
@@ -30,7 +29,7 @@ pytestmark = pytest.mark.anyio
 GONE = UpdateLogError("do anything", "the disk is gone")
 
 
-class FaultyLog(MemoryUpdateLog):
+class FaultyLog(LastingLog):
     """Waits and raises when the test says so."""
 
     def __init__(self) -> None:

@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 from anyio import Event, sleep
 
-from tests.documents.conftest import ROOM, Life, Site, Tab, ab, sources
+from tests.documents.conftest import ROOM, LastingLog, Life, Site, Tab, ab, sources
 from tests.notebooks import cell, notebook
 from tests.room.waiting import until
 from ydoc_exec.documents.open_document import OpenDocument
 from ydoc_exec.errors import UpdateLogError
 from ydoc_exec.ids import Lineage, RoomId
 from ydoc_exec.origin import FromKernel
-from ydoc_exec.store.memory_update_log import MemoryUpdateLog
 from ydoc_exec.store.sqlite_update_log import SqliteUpdateLog
 from ydoc_exec.store.update_log import History
 
@@ -23,7 +22,6 @@ pytestmark = [
     pytest.mark.anyio,
     pytest.mark.timeout(30),
     pytest.mark.filterwarnings("ignore:(Cell is missing an id|Non-unique cell id)"),
-    pytest.mark.filterwarnings("ignore:Unclosed <MemoryObjectSendStream:ResourceWarning"),  # YRoom's
 ]
 
 
@@ -305,7 +303,7 @@ async def test_a_history_without_a_base_does_not_overwrite_the_file_unsaid(site:
     assert [content["cells"][0]["source"] for content in site.copies] == ["in the file"]
 
 
-class Unavailable(MemoryUpdateLog):
+class Unavailable(LastingLog):
     """A log whose disk is gone."""
 
     def __init__(self) -> None:

@@ -43,7 +43,6 @@ from ydoc_exec.store.sqlite_update_log import SqliteUpdateLog
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.timeout(60),
-    pytest.mark.filterwarnings("ignore:Unclosed <MemoryObjectSendStream:ResourceWarning"),  # YRoom's
 ]
 
 ABC = notebook(cell("cell-a", "a"), cell("cell-b", "b"), cell("cell-c", "c"))
@@ -57,6 +56,8 @@ class StoredSite(Site):
         self.store = store
         if store == "database":
             self.log = SqliteUpdateLog(root / "log.sqlite")
+        elif store == "memory":
+            self.log = MemoryUpdateLog()
 
     @property
     def remembers(self) -> bool:
@@ -66,7 +67,7 @@ class StoredSite(Site):
     def restart(self) -> None:
         """What a restart does to the store."""
         if not self.remembers:
-            self.log = MemoryUpdateLog()
+            self.log = type(self.log)()
 
     async def evicted(self, life: Life) -> None:
         """The document was closed, and the store is what it is then."""
@@ -639,6 +640,31 @@ async def test_why_it_is_not_saved_is_said_until_it_is(site: Site) -> None:
             ("save-failed", "said"),
             ("save-failed", "cleared"),
         ]
+
+
+@pytest.mark.parametrize("said", ["save-failed", "emptied"])
+async def test_what_an_earlier_life_said_is_over_when_it_is_no_longer_so(site: Site, said: str) -> None:
+    """The server was killed before it could take it back, and the log has it."""
+    site.write(notebook(*(cell(f"cell-{number}", f"value_{number} = {number}") for number in range(6))))
+    async with site.serving(kill=True) as life, life.documents.open(ROOM) as document:
+        tab = Tab()
+        await tab.come_to(document)
+        if said == "save-failed":
+            site.contents.broken = PermissionError(errno.EACCES, "Permission denied")
+            await tab.edit(0, "edited")
+        else:
+            with tab.doc.transaction():
+                tab.notebook.ycells.clear()
+                tab.notebook.append_cell(cell("blank", ""))
+            await tab.flush()
+        await until(lambda: said in {notice["kind"] for notice in tab.notices.values()})
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        tab = Tab()
+        await tab.come_to(document)
+        await until(lambda: said not in {notice["kind"] for notice in tab.notices.values()})
+        await tab.edit(0, "edited in the next life")
+        await until(lambda: site.on_disk[:1] == ["edited in the next life"])
+        assert said not in {notice["kind"] for notice in tab.notices.values()}
 
 
 async def test_a_file_that_is_renamed_while_a_cell_runs(site: Site) -> None:

@@ -19,7 +19,6 @@ import nbformat
 from anyio import Event, create_task_group, sleep
 from anyio.abc import TaskGroup
 from jupyter_ydoc import YNotebook
-from nbformat.sign import MemorySignatureStore
 
 from tests.documents.conftest import ROOM, Life, Site
 from tests.node_process import NodeProcess
@@ -64,9 +63,10 @@ class Outcome:
 class PoweredLog(MemoryUpdateLog):
     """Takes nothing while the power is off."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, lasts: bool) -> None:
         super().__init__()
         self._machine = machine
+        self.lasts = lasts
 
     def _check_open(self, what: str) -> None:
         if self._machine.off:
@@ -98,7 +98,6 @@ class World:
         self._characters = Characters(f"sources {plan.seed}")
         self._folder = folder
         self._site = Site(folder)
-        self._site.contents.notary.store = MemorySignatureStore()  # type: ignore[no-untyped-call]
         usual = Settings()
         self._site.set(
             **{
@@ -410,7 +409,7 @@ class World:
                 file.unlink()
             self._site.log = SqliteUpdateLog(path)
         else:
-            self._site.log = PoweredLog(self.machine)
+            self._site.log = PoweredLog(self.machine, self.plan.keeps_log)
 
     async def _start(self, log: Log) -> None:
         intact = log == "intact" and self.plan.keeps_log
@@ -470,7 +469,7 @@ class World:
                                 self.kernel.lose()
                                 await life.documents.close()
                     writing.cancel_scope.cancel()
-                self.machine.off = False
+                self.machine.off = self._site.killed = False
         finally:
             over.set()
 
@@ -487,7 +486,7 @@ class World:
         """Nothing that happens from now on happened."""
         self._ended_at = self.machine.now
         self._file_at_the_end = self._program.chars()
-        self.machine.off = True
+        self.machine.off = self._site.killed = True
         self.kernel.vanish()
         self.kernel.meddled_with_all()
         for connection in self._connections:

@@ -44,6 +44,8 @@ def anyio_backend() -> str:
 class ScriptedLog:
     """A log in memory that says what it did, and does it when and as the test wants."""
 
+    lasts = True
+
     def __init__(self) -> None:
         self.memory = MemoryUpdateLog()
         self.calls: list[object] = []
@@ -613,6 +615,33 @@ async def test_the_end_of_a_log_that_never_came_back(monkeypatch: pytest.MonkeyP
             assert await degraded.next() is FULL
             before = monotonic()
         assert monotonic() - before < 30
+
+
+async def test_what_is_kept_for_the_next_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_writer, "_FIRST_RETRY", 0.001)
+    async with ScriptedLog() as log, running(log, 0.0) as (writer, degraded):
+        for room in (A, B):
+            writer.begin(room, L, b"s", None)
+        await writer.flush()
+        assert writer.keeps(A)
+        log.lasts = False
+        assert not writer.keeps(A)
+        log.lasts = True
+        log.error = FULL
+        writer.put(A, b"1")
+        await degraded.next()
+        assert writer.failure == "the disk is full"
+        assert not writer.keeps(A)
+        assert not writer.keeps(B)
+        log.error = None
+        await degraded.next()
+        assert writer.failure is None
+        assert writer.keeps(A)
+        await log.memory.forget(A)
+        writer.put(A, b"2")
+        while writer.keeps(A):
+            await checkpoint()
+        assert writer.broken == {A}
 
 
 async def test_a_lost_history_breaks_only_its_room() -> None:

@@ -120,6 +120,7 @@ class Collaboration:
                 def say_degraded(error: UpdateLogError | None) -> None:
                     if error is not None:
                         logger.error("%s", error)
+                        documents.log_failed()
                         return
                     logger.warning("The update log works again")
                     documents.log_is_back(writer.broken)

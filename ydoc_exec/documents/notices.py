@@ -26,7 +26,10 @@ from ydoc_exec.room.room import Room
 MAX_NOTICES = 10
 """More than so many old ones nobody reads."""
 
-Kind = Literal["conflict", "wiped", "emptied", "unreadable", "save-failed", "log-failed"]
+Kind = Literal["conflict", "wiped", "emptied", "unreadable", "unsaved", "save-failed", "log-failed"]
+
+PASSING: tuple[Kind, ...] = ("emptied", "save-failed", "log-failed")
+"""What is true of a document only while it is open."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,7 @@ from ydoc_exec.documents.ancestry import write_base, write_lineage
 from ydoc_exec.documents.loading import Loading
 from ydoc_exec.documents.notebook_target import Place
 from ydoc_exec.documents.notebook_targets import NotebookTargets
-from ydoc_exec.documents.notices import Kind, NoticeEvent, Notices
+from ydoc_exec.documents.notices import PASSING, Kind, NoticeEvent, Notices
 from ydoc_exec.documents.past import is_mostly_past, without_past
 from ydoc_exec.documents.readable import replace_non_finite, require_format
 from ydoc_exec.documents.returning_tab import ReturningTab
@@ -33,6 +33,7 @@ from ydoc_exec.documents.reunion import Reunion
 from ydoc_exec.documents.union import hear, take_up
 from ydoc_exec.documents.wipe_guard import WipeGuard
 from ydoc_exec.errors import (
+    CopyFailed,
     LoadFailed,
     SaveFailed,
     UpdateLogError,
@@ -60,7 +61,10 @@ from ydoc_exec.store.update_log import History, UpdateLog
 logger = logging.getLogger(__name__)
 
 LAST_SAVE_SECONDS = 10.0
-"""How long closing waits for the last save. The log has what it does not get done."""
+"""How long closing waits for the last save. The log, or a recovery copy, has what it does not get done."""
+
+LOG_PATIENCE = 3.0
+"""How long the log has to work again before people are told that it does not: locks and the like are soon over."""
 
 AUTHOR_BITS = 28
 """How long the id is under which this server writes into a document: random, another in each of its lives. What is
@@ -72,6 +76,8 @@ SAVE_WAITS_SECONDS = 2.0
 
 TIDY_PAUSE = 0.02
 """Seconds after the end of a run in which what is said of it stays, unless something else is written."""
+
+UNSAVED = "The document could neither be saved nor recorded when it was closed."
 
 COMPACT_PAUSE = 0.1
 """Seconds before a log is compacted: whoever waits for what was just written comes first."""
@@ -142,6 +148,8 @@ class OpenDocument:
         self._tidying = False
         self._growth = LogGrowth()
         self._deleted = False
+        self._logged = False
+        """Whether the log has everything, when it is closed."""
         self._saving: Fingerprint | None = None
 
     # Life
@@ -159,6 +167,9 @@ class OpenDocument:
                 if self._loading.unread:
                     # The log may have come back while nobody could be told.
                     tasks.start_soon(self._read_late)
+                if self._writer.degraded:
+                    self.log_failed()
+                tasks.start_soon(self._tell_of_unsaved)
                 if self.notebook is not None and self.target is not None:
                     # Not before the room is open: what it writes must reach the log.
                     self.target.attach(
@@ -182,6 +193,7 @@ class OpenDocument:
                     self.room.disconnect(1001, "the document is being closed")
                     with move_on_after(LAST_SAVE_SECONDS, shield=True):
                         await self._save_last()
+                    self._keep_unsaved()
                 tasks.cancel_scope.cancel()
         finally:
             if self.target is not None:
@@ -234,8 +246,17 @@ class OpenDocument:
         self.hold()
         self._tasks.start_soon(self._serve, client, session)
 
-    def log_is_back(self) -> None:
-        """Record again, as the log works again and has not what was done meanwhile."""
+    def log_failed(self) -> None:
+        """The update log fails. If that goes on, people are told."""
+        if self._tasks is not None and not self.closing:
+            self._tasks.start_soon(self._say_log_failed)
+
+    def log_is_back(self, *, lacks: bool) -> None:
+        """The update log works again. If it ``lacks`` what was done meanwhile, record again."""
+        if not self.closing:
+            self.notices.clear("log-failed")
+        if not lacks:
+            return
         if not self._loading.unread:
             self.record_anew()
         elif self._tasks is not None and not self.closing:
@@ -351,7 +372,7 @@ class OpenDocument:
 
     def keep_copy(self, path: str, content: Any, reason: Reason, text: str, user: str = "") -> str:
         copy = self._copies.keep_now(self.room_id, path, reason, content, user)
-        kinds: dict[Reason, Kind] = {"wiped": "wiped", "unreadable": "unreadable"}
+        kinds: dict[Reason, Kind] = {"wiped": "wiped", "unreadable": "unreadable", "unsaved": "unsaved"}
         self.notices.say(kinds.get(reason, "conflict"), text, copy.id)
         return copy.id
 
@@ -368,6 +389,8 @@ class OpenDocument:
                 self.notebook.reset_live()
         if loaded.built:
             self._reunion.built()
+        for kind in PASSING:
+            self.notices.clear(kind)  # said in an earlier life, which may have had no time to take it back
         self._say({"path": loaded.file.path, "dirty": loaded.unsaved})
         self.mirror.start(loaded.file, loaded.base, unsaved=loaded.unsaved)
         self.record_anew()
@@ -503,11 +526,45 @@ class OpenDocument:
         self._growth.restart(len(snapshot))
 
     def _keep_unsaved(self) -> None:
-        base, content = self.mirror.base, self.read()
-        if base is None or fingerprint(content) != base.document:
-            text = "The file was deleted while the document was open. What was not saved was kept as a copy."
-            copy = self.keep_copy(self._path(), content, "conflict", text)
-            logger.warning("%s was deleted while it was open; it is recovery copy %s", self._path(), copy)
+        """When it is closed: keep what neither the file nor a log has for those who open it next."""
+        logged = self._logged and self._writer.keeps(self.room_id) and not self._deleted
+        if logged or not self.mirror.dirty or self.mirror.emptied:
+            return
+        why = "The file was deleted while the document was open." if self._deleted else UNSAVED
+        try:
+            base, content = self.mirror.base, self.read()
+            if base is not None and fingerprint(content) == base.document:
+                return
+            copy = self.keep_copy(
+                self._path(), content, "unsaved", f"{why} What was not saved was kept as a copy."
+            )
+        except Exception as error:
+            # Any client can write what cannot be read, and nothing else is left to do.
+            logger.error("What was not saved of %s is lost: %s", self._path(), error)
+        else:
+            logger.warning("What was not saved of %s is recovery copy %s. %s", self._path(), copy, why)
+
+    async def _tell_of_unsaved(self) -> None:
+        """Of what was kept when it was closed before, if that has been told to nobody."""
+        try:
+            for copy in await self._copies.take_untold(self.room_id):
+                if not self.closing:
+                    self.notices.say("unsaved", f"{UNSAVED} What was not saved was kept as a copy.", copy.id)
+        except CopyFailed as error:
+            logger.warning("%s", error)
+
+    async def _say_log_failed(self) -> None:
+        await sleep(LOG_PATIENCE)
+        failure = self._writer.failure
+        if failure is not None and not self.closing:
+            self.notices.say(
+                "log-failed",
+                f"Not recorded on the server: {failure}. Save what you do; it is recorded again when that is over.",
+            )
+
+    def _is_only_here(self) -> bool:
+        """Whether nobody would have what was done if the document was closed now."""
+        return self.mirror.dirty and not self.mirror.emptied and not self._writer.keeps(self.room_id)
 
     def _tidy_log(self) -> None:
         """Spare whoever opens it next what this life has left in the log."""
@@ -604,14 +661,10 @@ class OpenDocument:
                     await self._holds_changed.wait()
                 if not waiting.cancelled_caught or self._holds:
                     continue
-                if (
-                    self.mirror.dirty
-                    and not self._deleted
-                    and self.mirror.saves_unasked
-                    and self.may_autosave()
-                ):
-                    # A save that fails is tried again; until then only the log has the rest. Its success
-                    # is among the changes; that the file was deleted is not.
+                will_be_saved = self.mirror.dirty and self.mirror.saves_unasked and self.may_autosave()
+                if not self._deleted and (will_be_saved or self._is_only_here()):
+                    # A save that fails is tried again; until then only the log has the rest, if it has. Its
+                    # success is among the changes; that the file was deleted, or the log works again, is not.
                     with move_on_after(self._settings.poll_interval):
                         await self._holds_changed.wait()
                     continue
@@ -625,15 +678,14 @@ class OpenDocument:
             if self.mirror.dirty and self.may_autosave():
                 await self.mirror.save()
         except Exception as error:
-            logger.error("%s; the update log has what is not in it", error)
+            logger.error("%s; what is not in it is in the update log, or is kept as a copy", error)
         try:
-            if self._deleted:
-                self._keep_unsaved()
             self._tidy_log()
         except Exception:
             # A mistake of ours; the log has everything, if not in the best order.
             logger.exception("The update log of %s is left as it is", self.room_id)
         try:
             await self._writer.flush(self.room_id)
+            self._logged = True
         except UpdateLogError as error:
             logger.error("%s", error)

@@ -74,11 +74,15 @@ class OpenDocuments:
         """Every open document."""
         return list(self._documents.values())
 
+    def log_failed(self) -> None:
+        """The update log fails, or lacks something."""
+        for document in self.all():
+            document.log_failed()
+
     def log_is_back(self, broken: Container[RoomId]) -> None:
         """The update log works again, and has not all that was done to the documents of these rooms."""
         for document in self.all():
-            if document.room_id in broken:
-                document.log_is_back()
+            document.log_is_back(lacks=document.room_id in broken)
 
     def deleted(self, path: str) -> None:
         """A file or folder was deleted through this server: what nobody needs of it is closed and forgotten.

@@ -233,6 +233,11 @@ class FileMirror:
         return self._missing
 
     @property
+    def emptied(self) -> bool:
+        """Whether nothing is left in the document, which is not saved unasked."""
+        return self._held_back
+
+    @property
     def saves_unasked(self) -> bool:
         """Whether what is changed will be saved: the file is there, and the document is not emptied."""
         return not self._missing and not self._held_back

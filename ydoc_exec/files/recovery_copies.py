@@ -5,6 +5,7 @@ Each copy is a folder of its own, which appears there complete or not at all:
     00000042-8f3a61c0/
         copy.json         what it is a copy of, and why (``RecoveryCopy``)
         content.ipynb     the content, to be read without this server too
+        told              there if it was made when nobody could be told, and somebody was told since
 
 The number says which copy is newer, whatever the clock did. Several servers may share the folder. What is in it and
 is no copy of ours is left alone.
@@ -36,9 +37,10 @@ from ydoc_exec.ids import RoomId
 
 logger = logging.getLogger(__name__)
 
-Reason = Literal["wiped", "conflict", "file-replaced", "unreadable", "restored"]
+Reason = Literal["wiped", "conflict", "file-replaced", "unreadable", "restored", "unsaved"]
 """Why a copy was made: most of the document was deleted at once; both sides had changed the same; the file was
-written over by hand; the file or the history could not be read; something else was restored in its place."""
+written over by hand; the file or the history could not be read; something else was restored in its place; it was
+closed, and neither its file nor a log had it."""
 
 LEFTOVER_SECONDS = 3600.0
 """Nobody takes so long to write or delete a copy: what is half done since then was left by a server that ended."""
@@ -47,6 +49,7 @@ _NAME = re.compile(r"(\d{8,})-[0-9a-f]{8}", re.ASCII)
 _LEFTOVER = re.compile(r"\.\d{8,}-[0-9a-f]{8}\.(part|gone)", re.ASCII)
 _SUFFIX = re.compile(r"\.\w{1,16}", re.ASCII)
 _HEADER = "copy.json"
+_TOLD = "told"
 _ENCODINGS = ("json", "text", "bytes")
 
 
@@ -127,6 +130,13 @@ class RecoveryCopies:
         """The content, as it was given. Raises ``CopyNotFound`` if it was dropped, ``CopyFailed`` if it is damaged."""
         return await to_thread.run_sync(self._read, copy)
 
+    async def take_untold(self, room: RoomId) -> list[RecoveryCopy]:
+        """The copies that were made of a document when it was closed, and that nobody was told of; each is returned once.
+
+        Raises ``CopyFailed`` if the folder cannot be read or written.
+        """
+        return await to_thread.run_sync(self._take_untold, room)
+
     async def delete(self, copy: RecoveryCopy) -> None:
         """Drop a copy. Raises ``CopyNotFound`` or ``CopyFailed``."""
         await to_thread.run_sync(self._delete, copy)
@@ -170,6 +180,20 @@ class RecoveryCopies:
                 return self._look()[::-1]
             except OSError as error:
                 raise CopyFailed("listed", str(self._folder), str(error)) from error
+
+    def _take_untold(self, room: RoomId) -> list[RecoveryCopy]:
+        untold = []
+        for copy in self._all():
+            if (copy.room, copy.reason) != (room, "unsaved"):
+                continue
+            try:
+                (self._folder / copy.id / _TOLD).touch(mode=0o600, exist_ok=False)
+            except (FileExistsError, FileNotFoundError):
+                continue  # told, or dropped by another server
+            except OSError as error:
+                raise CopyFailed("listed", copy.path, str(error)) from error
+            untold.append(copy)
+        return untold
 
     def _read(self, copy: RecoveryCopy) -> Any:
         try:

@@ -79,6 +79,8 @@ class LogWriter:
     ) -> None:
         self.broken: set[RoomId] = set()
         """The rooms whose updates are not kept, to be begun anew. Changed only by this object."""
+        self.failure: str | None = None
+        """Why the log fails, from then on until all is written again. Changed only by this object."""
         self._log = log
         self._delay = delay
         self._on_degraded = on_degraded
@@ -96,7 +98,6 @@ class LogWriter:
         self._unread: set[RoomId] = set()
         self._flushes: list[_Flush] = []
         self._unsaid: UpdateLogError | None = None
-        self._degraded = False
         self._retry = 0.0
         self._stopping = False
         # Set when there is something to do, and when it is to be done without delay. None while nobody would.
@@ -106,12 +107,16 @@ class LogWriter:
     @property
     def degraded(self) -> bool:
         """Whether the log failed, and has not all since."""
-        return self._degraded
+        return self.failure is not None
 
     @property
     def waiting_bytes(self) -> int:
         """Bytes of the updates that are not in the log yet."""
         return self._total_bytes
+
+    def keeps(self, room: RoomId) -> bool:
+        """Whether what was put for the room will be there for the next server, as far as can be told now."""
+        return self._log.lasts and not self.degraded and room not in self.broken
 
     # What is to be written. Plain calls, so that they can be made from the observer of a document.
 
@@ -122,7 +127,7 @@ class LogWriter:
         self._count(self._add(_Append(room, update)))
         if not self._is_too_much():
             return
-        if self._hurry is not None and not self._being_written and not self._degraded:
+        if self._hurry is not None and not self._being_written and not self.degraded:
             self._hurry.set()  # the log has not been asked to take it
         else:
             self._break_largest()
@@ -305,7 +310,7 @@ class LogWriter:
         with scope:
             while True:
                 self._say_broken()
-                if self._waiting or (self._degraded and not self._stopping):
+                if self._waiting or (self.degraded and not self._stopping):
                     with move_on_after(self._pause()):
                         await self._hurry_event().wait()
                     self._hurry = Event()
@@ -331,7 +336,7 @@ class LogWriter:
         failure: UpdateLogError | None = None
         try:
             if self._waiting:
-                if not self._degraded:
+                if not self.degraded:
                     self._count_behind(self._last_number)
                 await self._write_until(self._last_number)
             else:
@@ -341,7 +346,7 @@ class LogWriter:
             failure = error
         except Exception as error:
             # No log may raise anything else. One that does must not end the documents of everybody.
-            if not self._degraded:
+            if not self.degraded:
                 _logger.exception("The update log raised what it must not.")
             failure = UpdateLogError("write", repr(error))
         finally:
@@ -351,8 +356,8 @@ class LogWriter:
             return
         self._retry = 0.0
         self._say_broken()
-        if self._degraded:
-            self._degraded = False
+        if self.degraded:
+            self.failure = None
             self._say(None)
 
     async def _ask(self) -> None:
@@ -416,8 +421,8 @@ class LogWriter:
     def _fail(self, error: UpdateLogError) -> None:
         self._retry = min(max(2 * self._retry, _FIRST_RETRY), _LAST_RETRY)
         self._fail_flushes(self._waiting, error)
-        if not self._degraded:
-            self._degraded = True
+        if self.failure is None:
+            self.failure = error.why
             self._say(error)
         self._break_largest()
 
@@ -429,8 +434,8 @@ class LogWriter:
 
     def _say_broken(self) -> None:
         error, self._unsaid = self._unsaid, None
-        if error is not None and not self._degraded:
-            self._degraded = True
+        if error is not None and self.failure is None:
+            self.failure = error.why
             self._say(error)
 
     def _say(self, error: UpdateLogError | None) -> None:

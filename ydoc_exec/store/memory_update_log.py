@@ -17,6 +17,8 @@ class MemoryUpdateLog:
     Leaving ``async with`` loses nothing; dropping the object does.
     """
 
+    lasts = False
+
     def __init__(self) -> None:
         self._histories: dict[RoomId, History] = {}
         self._entered = False

@@ -76,6 +76,8 @@ class SqliteUpdateLog(SqliteFile):
         row_bytes: see ``ROW_BYTES``.
     """
 
+    lasts = True
+
     def __init__(self, path: Path, busy_timeout: float = 1.0, row_bytes: int = ROW_BYTES) -> None:
         super().__init__(path, SCHEMA, UpdateLogError, busy_timeout)
         self._row_bytes = row_bytes

@@ -57,6 +57,11 @@ class UpdateLog(Protocol):
     Every method raises ``UpdateLogError``, and of errors nothing else. They may be called concurrently.
     """
 
+    @property
+    def lasts(self) -> bool:
+        """Whether what it has is there for the next server too."""
+        ...
+
     async def __aenter__(self) -> UpdateLog:
         """Open the log. A log that is unavailable just now does not raise here but in every call, until it
         is.
