@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import nbformat
 import pytest
-from pycrdt import UndoManager
+from pycrdt import Array, Map, UndoManager
 
 from tests.documents.conftest import ROOM, Site, Tab, ab
 from tests.documents.runs import a_run, begin, end, ran_and_closed, run_to_its_end, said, target_of
@@ -167,3 +169,29 @@ async def test_it_is_known_no_more_when_the_document_was_closed(site: Site) -> N
             await until(lambda: user.cell("cell-b")["outputs"] == [stream_output("two")])
             assert user.cell()["outputs"] == [stream_output("changed")]
             user.leave()
+
+
+@pytest.mark.parametrize("part", ["execution_count", "metadata", "outputs"])
+async def test_a_cell_that_comes_back_without_all_of_its_parts(site: Site, part: str) -> None:
+    """Yjs does not bring back what somebody else has set at the moment at which the cell was removed."""
+    async with visited(site) as (document, user):
+        other = Tab()
+        await other.come_to(document)
+        anew: dict[str, Any] = {"execution_count": 5.0, "metadata": Map(), "outputs": Array()}
+        user.remove()
+        other.notebook.ycells[0][part] = anew[part]
+        await other.flush()
+        await user.flush()
+        await until(lambda: user.ids == other.ids == document.cell_ids() == ["cell-b"])
+        user.history.undo()
+        assert part not in user.cell()
+        await user.flush()
+        await user.edit(0, "edited")
+        await until(lambda: site.on_disk == ["edited", "b"])
+        written = json.loads(site.file.read_text())
+        nbformat.validate(written)  # type: ignore[no-untyped-call, unused-ignore]
+        await until(lambda: not document.mirror.dirty)
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        assert not document.mirror.dirty
+        assert [cell["source"] for cell in document.document.get()["cells"]] == ["edited", "b"]
+    assert site.copies == []

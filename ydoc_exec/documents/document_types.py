@@ -13,7 +13,7 @@ from pycrdt import Awareness, Doc, Map, Text
 
 from ydoc_exec.documents.ancestry import write_base, write_lineage
 from ydoc_exec.documents.cell_order import longest_ascending
-from ydoc_exec.documents.readable import tell_apart
+from ydoc_exec.documents.readable import complete, tell_apart
 from ydoc_exec.documents.text_edits import replace_text
 from ydoc_exec.errors import BadRoomId
 from ydoc_exec.files.cell_ids import identify
@@ -74,7 +74,8 @@ def build(room: RoomId, content: Any, print_: Fingerprint) -> bytes:
 def content_of(document: YBaseDoc) -> Any:
     """A document's content as the contents API has it, with an id in every cell, whatever its format.
 
-    Reading a notebook gives cells with the id of another cell a new one: who calls it writes.
+    Reading a notebook gives cells with the id of another cell a new one, and the parts that a cell lacks: who calls it
+    writes.
     """
     if not isinstance(document, YNotebook):
         return document.get()
@@ -189,6 +190,7 @@ def _is_trusted(metadata: Any) -> bool:
 
 
 def _with_cells(document: YNotebook, make: Callable[[dict[str, Any], str], dict[str, Any]]) -> Any:
+    complete(document)
     names = tell_apart(document)
     content = document.get()
     if len(content["cells"]) != len(names):

@@ -3,7 +3,9 @@
 JSON knows no NaN and no infinity, but a shared document does, and any client can write them. ``YNotebook.get``
 raises over them (jupyter_ydoc 4.2.1 makes integers of floats), so such a notebook could never be saved again. A
 notebook without its format it gives as one of nbformat 4.0, whose cells have no ids. Cells that have the id of another
-it tells apart only where files have ids; where they have none it gives each of them, without any.
+it tells apart only where files have ids; where they have none it gives each of them, without any. And a cell that
+undoing brings back lacks what somebody else has set at the moment at which it was removed (``redoItem`` in Yjs): its count,
+for example, which a run has just written. Without all of its parts the notebook is no valid one.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import Any
 from uuid import NAMESPACE_OID, uuid4, uuid5
 
 from jupyter_ydoc import YNotebook
-from pycrdt import Array, Assoc, Map
+from pycrdt import Array, Assoc, Map, Text
 
 
 def require_format(document: YNotebook) -> None:
@@ -49,6 +51,25 @@ def tell_apart(document: YNotebook) -> list[str | None]:
         found[name] = cell
         names.append(name)
     return names
+
+
+def complete(document: YNotebook) -> None:
+    """Give cells the parts that every cell has, where they lack one. Writes into the open transaction.
+
+    Metadata that are none count as lacking: nothing could be said of such a cell, not even whether it is trusted.
+    """
+    for cell in document.ycells:
+        if not isinstance(cell, Map):
+            continue
+        if not isinstance(cell.get("metadata"), (Map, dict)):
+            cell["metadata"] = Map()
+        if "source" not in cell:
+            cell["source"] = Text()
+        if cell.get("cell_type") == "code":
+            if "outputs" not in cell:
+                cell["outputs"] = Array()
+            if "execution_count" not in cell:
+                cell["execution_count"] = None
 
 
 def replace_non_finite(document: YNotebook) -> None:
