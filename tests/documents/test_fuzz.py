@@ -6,24 +6,26 @@ import gc
 import logging
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from random import Random
 from typing import Any
 
 import pytest
-from pycrdt import Array, Doc, Map, Text
+from pycrdt import Array, Doc, Map, Text, UndoManager
 
 from tests.documents.conftest import ROOM, Site, Tab, ab, sources
+from tests.notebooks import cell
 from tests.room.conftest import Peer, Reader
 from tests.room.waiting import until
 from ydoc_exec import sync
 from ydoc_exec.documents.open_document import OpenDocument
+from ydoc_exec.errors import SaveFailed
 from ydoc_exec.room.room_client import RoomClient
 
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.timeout(60),
     pytest.mark.filterwarnings("ignore:(Cell is missing an id|Non-unique cell)"),
-    pytest.mark.filterwarnings("ignore:Unclosed <MemoryObjectSendStream:ResourceWarning"),  # YRoom's
 ]
 
 FRAMES = 400
@@ -186,6 +188,13 @@ async def test_a_document_that_is_made_nonsense_goes_on_for_all(
                     await told(writer, reader, f"<{number}>")
             await told(one, other, "the end")
             assert bad.closed is None
+            # Who comes now brings something too.
+            late = Tab()
+            late.doc.get("elsewhere of its own", type=Text).insert(0, "of its own")
+            await late.come_to(document)
+            await until(lambda: str(document.room.doc.get("elsewhere of its own", type=Text)) == "of its own")
+            assert late.closed is None
+            late.leave()
             await until(lambda: clocks(one.doc) == clocks(other.doc) == clocks(document.room.doc))
             one.leave()
             other.leave()
@@ -195,4 +204,90 @@ async def test_a_document_that_is_made_nonsense_goes_on_for_all(
         # What cannot be read as a notebook is not saved, and what can be is; either way it opens again.
         async with life.documents.open(ROOM) as document:
             assert document.document.ystate["path"] == ROOM.file_id
+    assert no_mistakes(caplog)
+
+
+STRANGE: list[Callable[[], Any]] = [
+    lambda: None,
+    lambda: True,
+    lambda: 1.5,
+    lambda: "text",
+    lambda: [[], {}],
+    lambda: {"trusted": []},
+    lambda: Map({"text": 1}),
+    lambda: Text("x"),
+    lambda: Array([1]),
+    lambda: Array([Map({"output_type": "stream", "text": 1})]),
+]
+
+
+@pytest.mark.parametrize(
+    "key", ["id", "source", "outputs", "metadata", "cell_type", "execution_count", "execution_state", "new"]
+)
+async def test_a_cell_that_is_made_nonsense_is_saved_or_cannot_be(
+    site: Site, key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever is in whichever of its places; and when it is well again it is saved."""
+    caplog.set_level(logging.ERROR)
+    site.write(ab())
+    site.set(save_delay=60.0, save_interval=60.0)
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        tab = Tab()
+        await tab.come_to(document)
+        for number, make in enumerate(STRANGE):
+            tab.notebook.append_cell(cell(f"new-{number}", "new"))
+            tab.notebook.ycells[2][key] = make()
+            await tab.flush()
+            await until(lambda: len(document.document.ycells) == 3)  # type: ignore[attr-defined]
+            with suppress(SaveFailed):
+                await document.mirror.save()
+            del tab.notebook.ycells[2]
+            await tab.edit(0, f"well again {number}")
+            await until(lambda number=number: sources(document) == [f"well again {number}", "b"])  # type: ignore[misc]
+            await document.mirror.save()
+            assert site.on_disk == [f"well again {number}", "b"]
+    # The contents manager says much of what it refuses.
+    assert [record for record in caplog.records if record.name.startswith("ydoc_exec")] == []
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_whatever_a_reader_sends_changes_nothing(
+    site: Site, seed: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Frames of every kind, good and broken, and presence and its own undoing; those who may write go on."""
+    random = Random(seed)
+    site.write(ab())
+    file = site.file.read_bytes()
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        writer, reader = Tab(), None
+        await writer.come_to(document)
+        await writer.say_here({"user": {"name": "writer"}})
+        await until(lambda: writer.doc.client_id in document.room.awareness.states)
+        await until(lambda: "hash" in document.document.ystate)
+        before = document.room.doc.get_update()
+        for _ in range(200):
+            if reader is None or reader.closed is not None:
+                reader = Tab(may_write=False)
+                await reader.come_to(document)
+                undo = UndoManager(scopes=[reader.notebook.ycells], capture_timeout_millis=0)
+            match random.randrange(5):
+                case 0:
+                    await reader.send(nonsense(document, random))
+                case 1:
+                    await reader.send(broken(random.choice(good_frames(random)), random))
+                case 2:
+                    await reader.say_here(None, random.randint(1, 9), number=writer.doc.client_id)
+                case 3:
+                    await reader.edit(random.randrange(2), "by a reader")
+                    undo.undo()
+                    await reader.flush()
+                case _:
+                    await reader.send(random.choice(good_frames(random)))
+        waiting = reader.client._receiver.statistics
+        await until(lambda: reader.closed or not waiting().current_buffer_used)
+        assert document.room.doc.get_update() == before
+        assert site.file.read_bytes() == file
+        assert document.room.awareness.states[writer.doc.client_id] == {"user": {"name": "writer"}}
+        await writer.edit(0, "and all goes on")
+        await until(lambda: site.on_disk == ["and all goes on", "b"])
     assert no_mistakes(caplog)

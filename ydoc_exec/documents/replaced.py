@@ -64,8 +64,8 @@ class Replaced:
         # Answers repeat all removals, also of what has come back since.
         self._by_client = True
         before = {name: source for name, source in sources_of(self._view()).items() if name in gone}
-        had = {name: seen.get(name, "") for name in gone if seen.get(name, "") != before[name]}
-        copies = {name: now[name] for name in gone if name in now and now[name] != before[name]}
+        had = {name: seen.get(name, "") for name in gone if seen.get(name, "") != before.get(name)}
+        copies = {name: now[name] for name in gone if name in now and now[name] != before.get(name)}
         if not had and not copies:
             return
         # What a client has done while it was away is in a copy too, and cannot be told from what others erased.

@@ -33,6 +33,7 @@ from ydoc_exec.documents.union import (
 )
 from ydoc_exec.errors import LineageChanged
 from ydoc_exec.files.cell_ids import names_as_in
+from ydoc_exec.files.decision import fingerprint
 from ydoc_exec.files.reconciliation import WHOLE, Digests, Reconciled, digests, reconcile
 from ydoc_exec.files.recovery_copies import Reason
 from ydoc_exec.files.wipe import is_wipe
@@ -205,6 +206,9 @@ class Reunion:
             result = reconcile({}, ours, after, live)
         self._keep_conflict(result, whole, AWAY, user)
         if result.content != own:
+            # Clients can write what no notebook has; first where nothing is lost when it fails half-way.
+            with guarded("what clients wrote cannot be brought over"):
+                document_types.check(self._room_id, result.content, fingerprint(result.content))
             with self.replacing(), self._room.writing(FromServer()):
                 document_types.become(self._document, result.content)
 

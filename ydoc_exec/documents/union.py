@@ -43,7 +43,7 @@ def sources_of(document: YBaseDoc) -> dict[str, str]:
     """The sources of the cells, by their ids."""
     if not isinstance(document, YNotebook):
         return {}
-    return {str(cell.get("id")): str(cell.get("source", "")) for _, cell in _cells(document)}
+    return {_said(cell.get("id")): _said(cell.get("source")) for _, cell in _cells(document)}
 
 
 def inserted_cells(document: YBaseDoc, before: Items) -> Inserted:
@@ -51,7 +51,7 @@ def inserted_cells(document: YBaseDoc, before: Items) -> Inserted:
     if not isinstance(document, YNotebook):
         return {}
     return {
-        item: (str(cell.get("id")), str(cell.get("source")))
+        item: (_said(cell.get("id")), _said(cell.get("source")))
         for item, cell in _cells(document)
         if item not in before
     }
@@ -109,16 +109,16 @@ def drop_copies(document: YNotebook, inserted: Inserted) -> None:
     """
     items = _items(document.ycells)
     cells = zip(items, document.ycells, strict=True)
-    names = {str(cell.get("id")) for item, cell in cells if item not in inserted}
+    names = {_said(cell.get("id")) for item, cell in cells if item not in inserted}
     for index in reversed(range(len(items))):
         name, source = inserted.get(items[index], ("", ""))
-        if name in names and str(document.ycells[index].get("source")) == source:
+        if name in names and _said(document.ycells[index].get("source")) == source:
             del document.ycells[index]
 
 
 def named_items(document: YNotebook) -> dict[str, Item]:
     """The item that holds each cell, by the cells' ids."""
-    return {str(cell.get("id")): item for item, cell in _cells(document)}
+    return {name: item for item, cell in _cells(document) if (name := _said(cell.get("id")))}
 
 
 def unite(
@@ -212,7 +212,7 @@ def _leave_one(cells: Array[Any], staying: Items, theirs: Items, anew: Container
     to its place jupyter_ydoc would delete and make anew all cells that it passes, under the eyes of their people.
     """
     items = _items(cells)
-    names = [str(cell.get("id")) for cell in cells]
+    names = [_said(cell.get("id")) for cell in cells]
     chosen: dict[str, int] = {}
     for index, (item, name) in enumerate(zip(items, names, strict=True)):
         if item in staying and not (name in anew and item in theirs):
@@ -243,7 +243,9 @@ def _states(document: YBaseDoc) -> dict[str, str]:
     if not isinstance(document, YNotebook):
         return {}
     return {
-        str(cell.get("id")): cell["execution_state"] for cell in document.ycells if "execution_state" in cell
+        _said(cell.get("id")): cell["execution_state"]
+        for _, cell in _cells(document)
+        if "execution_state" in cell
     }
 
 
@@ -251,11 +253,16 @@ def _set_states(document: YBaseDoc, states: dict[str, str]) -> None:
     """Let no cell say that it is running because it was, when the other side was seen last."""
     if not isinstance(document, YNotebook):
         return
-    for cell in document.ycells:
+    for _, cell in _cells(document):
         if "execution_state" in cell:
-            state = states.get(str(cell.get("id")), "idle")
+            state = states.get(_said(cell.get("id")), "idle")
             if cell["execution_state"] != state:
                 cell["execution_state"] = state
+
+
+def _said(value: Any) -> str:
+    """An id or a source, or what a client wrote in its place; nothing for what is not the same text twice."""
+    return "" if isinstance(value, (Map, Array, dict, list)) else str(value)
 
 
 def _first_item(text: Text) -> Any:

@@ -99,10 +99,12 @@ class RoomHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
                 document.admit(client, self._session())
         except YdocExecError as error:
             logger.warning("%s cannot open %s: %s", client.name, name, error)
-            self.close(error.close_code, error.close_reason)
+            client.close(error.close_code, error.close_reason)
+            client.end()
         except Exception:
             logger.exception("%s cannot open %s", client.name, name)
-            self.close(4500, "The server failed to open this document; its log says why.")
+            client.close(4500, "The server failed to open this document; its log says why.")
+            client.end()
 
     async def on_message(self, message: str | bytes) -> None:
         if self.client is None:

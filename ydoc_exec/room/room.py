@@ -172,6 +172,10 @@ class Room:
         finally:
             self.doc.unobserve(subscription)
             self._sinks.clear()
+            # ``YRoom`` never closes it (pycrdt-websocket 0.16.5), and anyio complains of each that is freed so.
+            updates = getattr(self._yroom, "_update_send_stream", None)
+            if updates is not None:
+                updates.close()
 
     async def serve(self, client: RoomClient, take_in: TakeIn | None = None, *, known: bool = False) -> None:
         """Let a client take part until it leaves. A client's failure ends its own part and nothing else.
@@ -413,7 +417,11 @@ class Room:
             return
         afterwards = self._before_update(client, update, live)
         for superseded in self._talks[client].all_notes():
-            superseded.note(update)
+            try:
+                superseded.note(update)
+            except YdocExecError as error:
+                # If it is the update's fault, it cannot be applied either; others may have written what cannot be read.
+                logger.warning("What %s writes is not noted: %s", client.name, error)
         with guarded("an update could not be applied"), self.writing(FromClient(client.number)):
             apply(update)
         if afterwards is not None:
