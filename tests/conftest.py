@@ -62,6 +62,14 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_data_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What was signed by other tests, or by whoever has this machine, is trusted by none."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_DATA_DIR", str(tmp_path_factory.mktemp("jupyter")))
+        yield
+
+
 def make_servers(directory: Path) -> Iterator[Servers]:
     """Gives the maker of servers in this directory once, and stops at the end all that it made."""
     mine: list[LabServer] = []

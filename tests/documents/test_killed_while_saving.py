@@ -19,7 +19,6 @@ from ydoc_exec.store.sqlite_update_log import SqliteUpdateLog
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.timeout(30),
-    pytest.mark.filterwarnings("ignore:Unclosed <MemoryObjectSendStream:ResourceWarning"),  # YRoom's
 ]
 
 

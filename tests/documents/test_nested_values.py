@@ -11,7 +11,6 @@ from ydoc_exec import sync
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.timeout(30),
-    pytest.mark.filterwarnings("ignore:Unclosed <MemoryObjectSendStream:ResourceWarning"),  # YRoom's
 ]
 
 NESTED = b"\x01\x01\x07\x00\x08\x01\x05cells\x01" + b"\x75\x01" * 200_000 + b"\x7e\x00"

@@ -32,7 +32,6 @@ pytestmark = [
     pytest.mark.anyio,
     pytest.mark.timeout(30),
     pytest.mark.filterwarnings("ignore:(Cell is missing an id|Non-unique cell id)"),
-    pytest.mark.filterwarnings("ignore:Unclosed <MemoryObjectSendStream:ResourceWarning"),  # YRoom's
 ]
 
 

@@ -19,7 +19,6 @@ from ydoc_exec.documents.open_document import OpenDocument
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.timeout(30),
-    pytest.mark.filterwarnings("ignore:Unclosed <MemoryObjectSendStream:ResourceWarning"),  # YRoom's
 ]
 
 AB = notebook(cell("a", "one"), cell("b", "two"))
@@ -172,7 +171,7 @@ async def test_a_cell_that_a_program_deletes_and_puts_back_stays_when_a_tab_retu
     async with opened(site) as (_, document, tab):
         add(tab, "b", "!")
         await tab.flush()
-        await until(lambda: site.on_disk == ["one", "two!"])
+        await until(lambda: site.on_disk == ["one", "two!"] and not document.mirror.dirty)
         both = json.loads(site.file.read_text())
         # It has all that a document writes besides, so this only deletes.
         await take_up(site, document, {**both, "cells": both["cells"][:1]})

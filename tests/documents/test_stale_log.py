@@ -13,7 +13,6 @@ from tests.room.waiting import until
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.timeout(30),
-    pytest.mark.filterwarnings("ignore:Unclosed <MemoryObjectSendStream:ResourceWarning"),  # YRoom's
 ]
 
 

@@ -26,7 +26,6 @@ pytestmark = [
     pytest.mark.anyio,
     pytest.mark.timeout(30),
     pytest.mark.filterwarnings("ignore:Non-unique cell id"),
-    pytest.mark.filterwarnings("ignore:Unclosed <MemoryObjectSendStream:ResourceWarning"),  # YRoom's
 ]
 
 

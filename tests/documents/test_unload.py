@@ -18,8 +18,11 @@ from anyio import Event, create_task_group
 from anyio.lowlevel import checkpoint
 from pycrdt import Text
 
-from tests.documents.conftest import ROOM, TEXT, Life, Site, Tab, ab
+from tests.documents.conftest import ROOM, TEXT, LastingLog, Life, Site, Tab, ab, sources
 from tests.documents.runs import a_run, run_to_its_end, target_of
+from tests.documents.test_returning_tabs import come_back
+from tests.documents.test_wipes import LONG, clear
+from tests.notebooks import cell, notebook
 from tests.room.conftest import Peer
 from tests.room.waiting import until
 from ydoc_exec import sync
@@ -27,7 +30,6 @@ from ydoc_exec.documents.open_document import OpenDocument
 from ydoc_exec.documents.ownership import Ownership
 from ydoc_exec.errors import DocumentNotFound, LoadFailed, OpenAsOtherType, OpenElsewhere, UpdateLogError
 from ydoc_exec.ids import Lineage, RoomId
-from ydoc_exec.store.memory_update_log import MemoryUpdateLog
 from ydoc_exec.store.update_log import History
 
 pytestmark = pytest.mark.anyio
@@ -36,7 +38,7 @@ PANIC = bytes.fromhex("01010100040103000000")
 """An update at which yrs panics, which is no ``Exception``."""
 
 
-class FailingLog(MemoryUpdateLog):
+class FailingLog(LastingLog):
     """Raises at reading, at writing, or at both."""
 
     def __init__(self) -> None:
@@ -208,6 +210,66 @@ async def own_mistake(life: Life) -> None:
         await document.closed.wait()
 
 
+async def of_another_lineage(life: Life) -> None:
+    tab = Tab()
+    async with life.documents.open(ROOM) as document:
+        await tab.come_to(document)
+        await tab.edit(0, "typed")
+        await until(lambda: sources(document)[0] == "typed")
+        await document.mirror.save()
+        lineage, state = document.lineage, tab.doc.get_update()
+        tab.leave()
+        tab.forget()
+    await life.closed()
+    await life.writer.flush()
+    await life.site.log.forget(ROOM)
+    life.site.write(ab("typed", "changed outside"))
+    for may_write in (False, True):
+        async with life.documents.open(ROOM) as document:
+            again = Tab(may_write=may_write)
+            again.doc.apply_update(state)
+            again._unsent.clear()
+            await come_back(again, document, lineage)
+            assert (again.closed is None) is may_write
+            again.leave()
+            again.forget()
+
+
+async def changed_outside(life: Life) -> None:
+    async with life.documents.open(ROOM) as document:
+        tab = Tab()
+        await tab.come_to(document)
+        life.site.write(notebook(cell("cell-b", "b"), cell("cell-a", "moved, and changed outside")))
+        await until(lambda: tab.ids == ["cell-b", "cell-a"])
+        tab.leave()
+        tab.forget()
+
+
+async def deleted_outside(life: Life) -> None:
+    async with life.documents.open(ROOM) as document:
+        tab = Tab()
+        await tab.come_to(document)
+        life.site.file.unlink()
+        await until(lambda: document.mirror.missing)
+        await tab.edit(0, "typed")
+        await until(lambda: sources(document)[0] == "typed")
+        tab.leave()
+        tab.forget()
+
+
+async def wiped(life: Life) -> None:
+    life.site.write(LONG)
+    async with life.documents.open(ROOM) as document:
+        tab = Tab()
+        await tab.come_to(document)
+        with tab.doc.transaction():
+            clear(tab)
+        await tab.flush()
+        await until(lambda: document.mirror.emptied)
+        tab.leave()
+        tab.forget()
+
+
 ENDS: list[Callable[[Life], Awaitable[None]]] = [
     closed,
     text_closed,
@@ -224,6 +286,10 @@ ENDS: list[Callable[[Life], Awaitable[None]]] = [
     client_sends_garbage,
     client_cannot_be_written_to,
     own_mistake,
+    of_another_lineage,
+    changed_outside,
+    deleted_outside,
+    wiped,
 ]
 
 

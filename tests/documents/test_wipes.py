@@ -15,7 +15,6 @@ from ydoc_exec.documents.open_document import OpenDocument
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.timeout(30),
-    pytest.mark.filterwarnings("ignore:Unclosed <MemoryObjectSendStream:ResourceWarning"),  # YRoom's
 ]
 
 LONG = notebook(*(cell(f"cell-{number}", f"value_{number} = compute({number})") for number in range(6)))

@@ -554,4 +554,5 @@ async def test_a_client_that_was_never_admitted_can_leave() -> None:
     await client.receive(b"x")
     client.close(1001, "first")
     client.close(1002, "second")
+    client.end()
     assert closed == [1001]
