@@ -283,6 +283,7 @@ async def test_whatever_a_reader_sends_changes_nothing(
                     await reader.flush()
                 case _:
                     await reader.send(random.choice(good_frames(random)))
+        assert reader is not None
         waiting = reader.client._receiver.statistics
         await until(lambda: reader.closed or not waiting().current_buffer_used)
         assert document.room.doc.get_update() == before
