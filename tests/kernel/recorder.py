@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import anyio
 
+from ydoc_exec.execution.prompts import Prompt
 from ydoc_exec.ids import CellId, RunId
 from ydoc_exec.kernel.run import Run
 from ydoc_exec.kernel.run_target import Ended, RunOutput
@@ -26,6 +27,8 @@ class Recorder:
         self.outputs: dict[RunId, list[dict[str, Any]]] = defaultdict(list)
         self.edits: list[Edit] = []
         self.statuses: list[str] = []
+        self.prompts: list[tuple[RunId, Prompt | None]] = []
+        """What runs wait for, each time that it is another."""
         self.next_inputs: dict[RunId, NextInput] = {}
         self._owners: dict[CellId, RunId] = {}
         self._changed = anyio.Event()
@@ -46,6 +49,11 @@ class Recorder:
 
     def started(self, run: Run) -> None:
         self._note("started", run)
+
+    def waits(self, output: RunOutput) -> None:
+        self._apply(output.run, output.edits)
+        self.prompts.append((output.run.id, output.run.prompt))
+        self._note("waits", output.run)
 
     def edit(self, outputs: Sequence[RunOutput]) -> None:
         for output in outputs:

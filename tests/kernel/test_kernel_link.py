@@ -91,7 +91,7 @@ async def test_the_server_hears_the_kernel_before_it_is_given_anything(kernels: 
                 manager.observe(
                     lambda change, busy=busy: busy.set() if change.new == "busy" else None, "execution_state"
                 )
-                link.execute("import time; time.sleep(60)", stop_on_error=True)
+                link.execute("import time; time.sleep(60)", stop_on_error=True, allow_stdin=False)
                 with anyio.fail_after(10):
                     await busy.wait()
             await kernels.shutdown_kernel(new, now=True)
@@ -152,9 +152,9 @@ async def test_a_request_sent_while_a_reply_arrives_does_not_deafen(
         async with KernelLink.connect(
             kernel_id, kernels.get_kernel(kernel_id), context, deliver, timeout=30
         ) as link:
-            first = link.execute("1", stop_on_error=True)
+            first = link.execute("1", stop_on_error=True, allow_stdin=False)
             time.sleep(0.5)  # noqa: ASYNC251  # the event loop is held, the reply arrives unread
-            second = link.execute("2", stop_on_error=True)
+            second = link.execute("2", stop_on_error=True, allow_stdin=False)
             with anyio.fail_after(30):
                 await both.wait()
     finally:

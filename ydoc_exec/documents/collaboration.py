@@ -25,8 +25,9 @@ from ydoc_exec.documents.open_document import OpenDocument
 from ydoc_exec.documents.open_documents import OpenDocuments
 from ydoc_exec.documents.open_files import OpenFiles
 from ydoc_exec.documents.ownership import Ownership
+from ydoc_exec.documents.pending_input import PendingInput
 from ydoc_exec.documents.presence_room import PresenceRoom
-from ydoc_exec.documents.run_event import run_event
+from ydoc_exec.documents.run_event import prompt_event, run_event
 from ydoc_exec.documents.run_history import RunHistory
 from ydoc_exec.documents.run_measures import RunMeasures
 from ydoc_exec.documents.run_records import RunRecords
@@ -72,6 +73,7 @@ class Collaboration:
     runners: KernelRunners
     book: RunBook
     records: RunRecords
+    input: PendingInput
     kernel_states: KernelStates
     settings: Settings
     files: OpenFiles
@@ -91,6 +93,7 @@ class Collaboration:
         url: Callable[[], str] = lambda: "",
         emit: Callable[[NoticeEvent], None] = lambda event: None,
         emit_run: Callable[[dict[str, Any]], None] = lambda event: None,
+        emit_prompt: Callable[[dict[str, Any]], None] = lambda event: None,
         log: UpdateLog | None = None,
         gateway: Gateway | None = None,
         chosen_for: ChosenFor = _nothing_chosen,
@@ -101,14 +104,17 @@ class Collaboration:
         ``take_over`` lets the contents manager know of the open files, from before the first is opened until after
         the last is saved. ``url`` is where this server is, for those on other servers. ``emit`` is told of all
         that people are told; it must return at once and not raise. ``emit_run`` is told of every step of
-        every run (``run_event``). ``log`` is an update log to use instead of the
+        every run (``run_event``), ``emit_prompt`` of what happens to every question (``prompt_event``). ``log`` is an update log to use instead of the
         one that the settings name. ``gateway`` is where kernels are that do not run on this machine. ``chosen_for``
         tells which kernel people have chosen for a notebook.
         """
         book = RunBook(settings.runs_remembered)
         measures = Measures()
-        book.observe(RunMeasures(measures).note)
+        run_measures = RunMeasures(measures)
+        book.observe(run_measures.note)
         book.observe(lambda run: emit_run(run_event(run)))
+        book.observe_prompts(run_measures.note_prompt)
+        book.observe_prompts(lambda step: emit_prompt(prompt_event(step)))
         context = open_context()
         try:
             async with (
@@ -159,6 +165,7 @@ class Collaboration:
                 await tasks.start(writer.run)
                 run_history = RunHistory(kept_runs, settings.log_delay)
                 book.observe(run_history.note)
+                book.observe_prompts(lambda step: run_history.note(step.run))
                 await tasks.start(run_history.run)
                 runners = KernelRunners(tasks, kernels, context, book, settings, gateway, measures)
                 presence = PresenceRoom(GLOBAL_AWARENESS, settings)
@@ -171,6 +178,7 @@ class Collaboration:
                         runners,
                         book,
                         RunRecords(book, run_history, runners, documents),
+                        PendingInput(book, runners),
                         KernelStates(
                             tasks, kernels, book, settings.kernel_timeout, remote=gateway is not None
                         ),

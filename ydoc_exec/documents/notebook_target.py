@@ -92,6 +92,8 @@ class NotebookTarget:
                     place.hold()
                     place.notebook.set_state(run.cell, "running")
                 place.notebook.queue_runs({run.cell: run.entry() for run in self._live.values()})
+                for run in self._live.values():
+                    place.notebook.set_prompt(run.id, None if run.prompt is None else run.prompt.entry())
         later, self._later = self._later, []
         for write in later:
             try:
@@ -221,6 +223,21 @@ class NotebookTarget:
         with self._place.room.writing(FromKernel()):
             self._place.notebook.set_run(run.cell, run.entry())
 
+    def waits(self, output: RunOutput) -> None:
+        place, run = self._place, output.run
+        if place is None:
+            return  # closed by a failure; ``attach`` says it
+        self.restore()
+        with place.room.writing(FromKernel()):
+            if self.owns(run):
+                self._write(place, run, output.edits)
+                place.notebook.set_run(run.cell, run.entry())
+            else:
+                self._apply(place, run, replacements(output.edits))
+            # Also if the cell is another run's by now, or gone: the kernel waits all the same.
+            place.notebook.set_prompt(run.id, None if run.prompt is None else run.prompt.entry())
+        self._note_written(place, run.cell)
+
     def edit(self, outputs: Sequence[RunOutput]) -> None:
         def write(place: Place) -> None:
             with place.room.writing(FromKernel()):
@@ -239,6 +256,7 @@ class NotebookTarget:
             with place.room.writing(FromKernel()):
                 for item in ended:
                     run = item.run
+                    place.notebook.set_prompt(run.id, None)
                     if not self.owns(run):
                         self._apply(place, run, replacements(item.edits))
                         continue

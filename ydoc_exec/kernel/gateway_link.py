@@ -17,7 +17,7 @@ What is not the same as with a local kernel:
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from math import inf
 from time import monotonic
@@ -74,7 +74,7 @@ class GatewayLink:
         self._session = uuid4().hex
         self._patience = FIRST_PATIENCE
         self._channels: GatewayChannels | None = None
-        self._unsent: list[Message] = []
+        self._unsent: list[tuple[str, Message]] = []
         self._running: set[str] = set()  # sent, and not replied to
         self._doubtful: set[str] = set()  # those of an earlier connection
         self._question = ""
@@ -123,23 +123,29 @@ class GatewayLink:
         if not link._heard.is_set():
             raise KernelUnavailable(kernel_id, f"it said nothing for {timeout:g} seconds")
 
-    def execute(self, code: str, *, stop_on_error: bool) -> str:
+    def execute(self, code: str, *, stop_on_error: bool, allow_stdin: bool) -> str:
         content = {
             "code": code,
             "silent": False,
             "store_history": True,
             "user_expressions": {},
-            "allow_stdin": False,
+            "allow_stdin": allow_stdin,
             "stop_on_error": stop_on_error,
         }
         message = self._message("execute_request", content)
         message_id: str = message["msg_id"]
         self._running.add(message_id)
-        try:
-            self._send("shell", message)
-        except ConnectionError:
-            self._unsent.append(message)  # the connection comes back, or the link ends
+        self._send_in_time("shell", message)
         return message_id
+
+    def mark(self) -> str:
+        message = self._message("kernel_info_request", {})
+        self._send("control", message)
+        message_id: str = message["msg_id"]
+        return message_id
+
+    def answer(self, value: str, question: Mapping[str, Any]) -> None:
+        self._send_in_time("stdin", self._message("input_reply", {"value": value}, question))
 
     # Private
 
@@ -218,13 +224,13 @@ class GatewayLink:
         question = self._message("kernel_info_request", {})
         self._question = question["msg_id"]
         unsent, self._unsent = self._unsent, []
-        self._doubtful -= {message["msg_id"] for message in unsent}
+        self._doubtful -= {message["msg_id"] for _, message in unsent}
         self._send("shell", question)
         # A busy kernel answers here, so that a link is up while a cell of somebody else runs.
         self._send("control", self._message("kernel_info_request", {}))
-        for index, message in enumerate(unsent):
+        for index, (channel, message) in enumerate(unsent):
             try:
-                self._send("shell", message)
+                self._send(channel, message)
             except ConnectionError:
                 self._unsent = unsent[index:]
                 raise
@@ -236,6 +242,12 @@ class GatewayLink:
         if self._channels is None:
             raise ConnectionError("it is interrupted")
         self._channels.send(channel, message)
+
+    def _send_in_time(self, channel: str, message: Message) -> None:
+        try:
+            self._send(channel, message)
+        except ConnectionError:
+            self._unsent.append((channel, message))  # the connection comes back, or the link ends
 
     def _take(self, channel: str, message: Message) -> None:
         kind, parent = message["msg_type"], message["parent_header"].get("msg_id", "")
@@ -249,6 +261,8 @@ class GatewayLink:
                     "the connection to it was interrupted, and how the cell ended was not heard. Run it again",
                 )
             self._hand_on("shell", message)
+        elif channel == "stdin":
+            self._hand_on("stdin", message)
         elif channel == "iopub":
             self._heard.set()
             state = message["content"].get("execution_state") if kind == "status" else None
@@ -271,7 +285,9 @@ class GatewayLink:
             # One message that nobody understands is not the end of all others.
             logger.exception("A message of kernel %s was dropped", self._kernel_id)
 
-    def _message(self, kind: str, content: dict[str, Any]) -> Message:
+    def _message(
+        self, kind: str, content: dict[str, Any], parent: Mapping[str, Any] | None = None
+    ) -> Message:
         """As the messaging protocol's version 5.3 has it."""
         header = {
             "msg_id": uuid4().hex,
@@ -285,7 +301,7 @@ class GatewayLink:
             "header": header,
             "msg_id": header["msg_id"],
             "msg_type": kind,
-            "parent_header": {},
+            "parent_header": dict(parent or {}),
             "metadata": {},
             "content": content,
         }

@@ -71,6 +71,8 @@ class KernelClient(Protocol):
     def shell_channel(self) -> Any: ...
     @property
     def control_channel(self) -> Any: ...
+    @property
+    def stdin_channel(self) -> Any: ...
     def load_connection_info(self, info: Mapping[str, Any]) -> None: ...
     def start_channels(
         self, shell: bool = ..., iopub: bool = ..., stdin: bool = ..., hb: bool = ..., control: bool = ...
@@ -187,13 +189,14 @@ class KernelLink:
                         large_due = perf_counter() + LARGE_PAUSE
                 if heard_since > FLOOD:
                     await sleep(FLOOD_PAUSE)
-                elif channel == "shell":
+                elif channel != "iopub":
                     await lowlevel.checkpoint()
 
         try:
             async with create_task_group() as tasks:
                 tasks.start_soon(read, "iopub", client.iopub_channel.socket)
                 tasks.start_soon(read, "shell", client.shell_channel.socket)
+                tasks.start_soon(read, "stdin", client.stdin_channel.socket)
                 pause = FIRST_NUDGE
                 with move_on_after(timeout):
                     while not heard.is_set():
@@ -216,7 +219,7 @@ class KernelLink:
         if not heard.is_set():
             raise KernelUnavailable(kernel_id, f"it said nothing for {timeout:g} seconds")
 
-    def execute(self, code: str, *, stop_on_error: bool) -> str:
+    def execute(self, code: str, *, stop_on_error: bool, allow_stdin: bool) -> str:
         """Send code to the kernel and return the id that its messages will name as their parent.
 
         It does not wait, so the caller can note the id before any answer is read.
@@ -226,10 +229,18 @@ class KernelLink:
             "silent": False,
             "store_history": True,
             "user_expressions": {},
-            "allow_stdin": False,
+            "allow_stdin": allow_stdin,
             "stop_on_error": stop_on_error,
         }
         return _send(self._client, self._client.shell_channel, "execute_request", content)
+
+    def mark(self) -> str:
+        """See ``Link.mark``."""
+        return _send(self._client, self._client.control_channel, "kernel_info_request", {})
+
+    def answer(self, value: str, question: Mapping[str, Any]) -> None:
+        """See ``Link.answer``."""
+        _send(self._client, self._client.stdin_channel, "input_reply", {"value": value}, question)
 
 
 # Private
@@ -269,9 +280,15 @@ def _receive(socket: zmq.Socket[bytes]) -> Parts:
             return parts
 
 
-def _send(client: KernelClient, channel: Any, kind: str, content: dict[str, Any]) -> str:
+def _send(
+    client: KernelClient,
+    channel: Any,
+    kind: str,
+    content: dict[str, Any],
+    parent: Mapping[str, Any] | None = None,
+) -> str:
     """Send a message and return its id. See the module's head for why the channel's own ``send`` is not used."""
-    message = client.session.msg(kind, content)
+    message = client.session.msg(kind, content, parent=parent)
     sent = channel.socket.send_multipart(client.session.serialize(message))
     if sent.done():
         sent.result()  # raises what failed

@@ -39,9 +39,10 @@ from ydoc_exec.execution.events import (
     WentIdle,
 )
 from ydoc_exec.execution.events import Event as QueueEvent
+from ydoc_exec.execution.prompts import Answer, Prompt
 from ydoc_exec.execution.run_queue import RunQueue
 from ydoc_exec.execution.run_state import RunState
-from ydoc_exec.ids import KernelId, RunId
+from ydoc_exec.ids import KernelId, PromptId, RunId, new_prompt_id
 from ydoc_exec.kernel.kernel import Channel, Kernel, Link, Message
 from ydoc_exec.kernel.kernel_activity import KernelActivity
 from ydoc_exec.kernel.large_stream import LargeStream
@@ -54,6 +55,7 @@ from ydoc_exec.notebook.output_limit import OutputLimit
 from ydoc_exec.notebook.output_reducer import OutputReducer
 from ydoc_exec.notebook.output_tail import text_size
 from ydoc_exec.notebook.payload import Payload
+from ydoc_exec.notebook.shareable import shareable_text
 from ydoc_exec.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -72,6 +74,13 @@ unless Jupyter Server's restarter, which looks every 3 seconds, has started it a
 
 PROCESS_POLL = 0.05
 """Seconds between two looks whether the process that is being connected to is another one by now."""
+
+END_OF_FILE = "\x04"
+"""What ipykernel takes for the end of all input: ``input()`` raises ``EOFError``."""
+
+MARK_PATIENCE = 0.5
+"""Seconds for which a question is held back until all that was printed before it is here, for kernels that answer nothing
+while they wait for input."""
 
 BUSY_PAUSE = 4.0
 LONGEST_PAUSE = 1.0
@@ -92,6 +101,8 @@ class Execution:
     """What is to be written of what came before text that was left unread."""
     heard_at: float = 0.0
     """When the last message of this run came (``monotonic``)."""
+    asking: Prompt | None = None
+    """What it asks, while what it has printed before may still be on its way."""
 
     def feed(self, message: Message) -> None:
         """An iopub message of this run."""
@@ -191,6 +202,9 @@ class KernelRunner:
         # The run whose other half (reply or idle) is waited for, and what it means if that does not come.
         self._awaited: tuple[Execution, QueueEvent] | None = None
         self._awaiting = False
+        self._marks: dict[
+            str, Prompt
+        ] = {}  # ids of messages (``Link.mark``), and what is shown when they are heard
 
     @property
     def closed(self) -> bool:
@@ -242,6 +256,28 @@ class KernelRunner:
     def cancel(self, runs: frozenset[RunId]) -> None:
         """Take queued runs out of the queue. Those that have started go on."""
         self._post(Cancelled(runs))
+
+    def answer(self, run_id: RunId, prompt_id: PromptId | None, answer: Answer) -> Prompt:
+        """Send the kernel what somebody has typed, if nobody was faster. Without ``prompt_id`` it is for what waits.
+
+        When it returns the answer is in the document, and nobody waits for one any more. Raises ``PromptNotFound``,
+        ``PromptAnswered``, ``PromptWithdrawn`` or ``KernelUnavailable``, and nothing was sent then.
+        """
+        execution = self._executions.get(run_id)
+        if execution is not None and execution.asking is not None:
+            self._show_prompt(execution.asking)
+        prompt = self._book.prompts.answer(run_id, prompt_id, answer)
+        assert execution is not None, "what waits is withdrawn when its run ends"
+        value = answer.value or ""
+        if not self._reply(value, prompt.header):
+            raise KernelUnavailable(self.kernel_id, "its connection failed")
+        if execution.target.owns(execution.run):
+            echo = {"name": "stdin", "text": prompt.echo(value)}
+            execution.feed({"msg_type": "stream", "content": echo})
+        execution.run.prompt = None
+        self._book.answered(execution.run, prompt, answer)
+        self._show_waiting(execution)
+        return prompt
 
     def interrupted(self) -> None:
         """Somebody has interrupted the kernel: what was submitted before does not run any more."""
@@ -344,7 +380,9 @@ class KernelRunner:
         assert self._link is not None, "the queue sends nothing while the link is down"
         run = execution.run
         try:
-            parent = self._link.execute(run.source, stop_on_error=run.stop_on_error)
+            parent = self._link.execute(
+                run.source, stop_on_error=run.stop_on_error, allow_stdin=run.allow_stdin
+            )
         except (OSError, zmq.ZMQError) as error:
             self._drop_link()
             self._inbox.append(KernelLost(f"its connection failed: {error}"))
@@ -371,6 +409,7 @@ class KernelRunner:
             if effect.outcome.state is RunState.LOST and execution.run.started_at is not None:
                 execution.run.note_time("execution_failed", None)
             self._dirty.pop(effect.run, None)
+            self._withdraw(execution, self._book.prompts.end(effect.run))
             self._book.ended(execution.run)
             ended.append(execution)
         for target, group in groupby(ended, key=lambda execution: execution.target):
@@ -419,10 +458,16 @@ class KernelRunner:
         """One message of the kernel. Messages of other clients' requests are none of our business."""
         if channel == "iopub":
             self._activity.note(message)
-        kind = message["msg_type"]
-        execution = self._by_parent.get(message["parent_header"].get("msg_id", ""))
+        kind, parent = message["msg_type"], message["parent_header"].get("msg_id", "")
+        execution = self._by_parent.get(parent)
         if execution is not None:
             execution.heard_at = monotonic()
+        if channel == "stdin":
+            if kind == "input_request":
+                self._asked(execution, message)
+            return
+        if channel == "iopub" and parent in self._marks:
+            self._show_prompt(self._marks.pop(parent))
         if channel == "shell":
             if kind == "execute_reply" and execution is not None:
                 self._replied(execution, message)
@@ -515,6 +560,79 @@ class KernelRunner:
             "since": self._status_since,
         }
 
+    # Private: input
+
+    def _asked(self, execution: Execution | None, message: Message) -> None:
+        """The kernel asks for input, and waits. What others have asked it to run is answered by them."""
+        if execution is None or execution.run.state.ended:
+            # A thread or a task that goes on behind its cell. No cell shows that it waits, and if it holds up the kernel
+            # nothing would ever run there again.
+            logger.warning(
+                "Kernel %s asks for input behind the end of its cell, and is refused", self.kernel_id
+            )
+            self._reply(END_OF_FILE, message["header"])
+            return
+        run, content = execution.run, message["content"]
+        prompt = Prompt(
+            id=new_prompt_id(),
+            run=run.id,
+            kernel=self.kernel_id,
+            cell=run.cell,
+            user=run.user,
+            text=shareable_text(str(content.get("prompt") or "")),
+            password=bool(content.get("password")),
+            policy=self._settings.input_policy,
+            asked_at=now(),
+            header=message["header"],
+        )
+        # At once, so that an answer to what it asked before is too late from now on.
+        self._withdraw(execution, self._book.prompts.ask(prompt))
+        execution.asking = prompt
+        if self._link is not None:
+            try:
+                self._marks[self._link.mark()] = prompt
+            except (OSError, zmq.ZMQError) as error:
+                logger.info("Kernel %s cannot be asked what it has said: %s", self.kernel_id, error)
+        self._start_task(self._show_prompt_in_time, prompt)
+
+    async def _show_prompt_in_time(self, prompt: Prompt) -> None:
+        await sleep(MARK_PATIENCE)
+        self._marks = {mark: other for mark, other in self._marks.items() if other is not prompt}
+        self._show_prompt(prompt)
+
+    def _show_prompt(self, prompt: Prompt) -> None:
+        """All that was printed before the question is here."""
+        execution = self._executions.get(prompt.run)
+        if execution is None or execution.asking is not prompt:
+            return
+        execution.asking = None
+        execution.run.prompt = prompt
+        self._book.asked(execution.run, prompt)
+        self._show_waiting(execution)
+
+    def _withdraw(self, execution: Execution, prompt: Prompt | None) -> None:
+        execution.asking = execution.run.prompt = None
+        if prompt is not None:
+            self._book.withdrawn(execution.run, prompt)
+
+    def _show_waiting(self, execution: Execution) -> None:
+        """In one transaction with what was printed before."""
+        self._dirty.pop(execution.run.id, None)
+        with self._guarded():
+            execution.target.waits(RunOutput(execution.run, execution.take()))
+
+    def _reply(self, value: str, question: Message) -> bool:
+        """Let the kernel have what it asked for; ``False`` if it cannot be reached, and is lost."""
+        try:
+            if self._link is None:
+                raise ConnectionError("there is none")
+            self._link.answer(value, question)
+        except (OSError, zmq.ZMQError) as error:
+            self._drop_link()
+            self._post(KernelLost(f"its connection failed: {error}"))
+            return False
+        return True
+
     # Private: output
 
     def _reducer(self) -> OutputReducer:
@@ -565,7 +683,8 @@ class KernelRunner:
             if self._queue.idle and self._status != "busy":
                 missing = None
                 continue
-            self._activity.goes_on()
+            if self._settings.prompts_keep_alive or not self._waits_for_input():
+                self._activity.goes_on()
             process = self._process
             if process is None or self.outdated or await self._kernel.is_alive():
                 missing = None
@@ -574,6 +693,10 @@ class KernelRunner:
                 self.lose("The kernel died. Restart it and run again.", said=True)
             else:
                 missing = process
+
+    def _waits_for_input(self) -> bool:
+        current = self._queue.current
+        return current is not None and self._executions[current].run.state is RunState.INPUT
 
     def _start_task(self, task: Callable[[Unpack[Ts]], Coroutine[Any, Any, None]], *args: Unpack[Ts]) -> None:
         if self._tasks is not None and not self._closed.is_set():

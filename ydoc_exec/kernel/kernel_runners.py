@@ -10,7 +10,8 @@ from anyio import Lock
 from anyio.abc import TaskGroup, TaskStatus
 
 from ydoc_exec.errors import KernelNotFound, KernelUnavailable
-from ydoc_exec.ids import KernelId, RunId
+from ydoc_exec.execution.prompts import Answer, Prompt
+from ydoc_exec.ids import KernelId, PromptId, RunId
 from ydoc_exec.kernel.gateway import Gateway
 from ydoc_exec.kernel.gateway_kernel import GatewayKernel
 from ydoc_exec.kernel.kernel import Kernel
@@ -20,7 +21,7 @@ from ydoc_exec.kernel.kernel_runner import KernelRunner
 from ydoc_exec.kernel.local_kernel import LocalKernel
 from ydoc_exec.kernel.run_book import RunBook
 from ydoc_exec.measures import Measures
-from ydoc_exec.settings import Settings
+from ydoc_exec.settings import InputPolicy, Settings
 
 REPLACED = "the kernel was shut down or restarted"
 
@@ -96,6 +97,19 @@ class KernelRunners:
         runner = self._runners.get(kernel_id)
         if runner is not None:
             runner.cancel(runs)
+
+    @property
+    def input_policy(self) -> InputPolicy:
+        """Who may answer what runs ask for."""
+        return self._settings.input_policy
+
+    def answer(
+        self, kernel_id: KernelId, run_id: RunId, prompt_id: PromptId | None, answer: Answer
+    ) -> Prompt:
+        """Bring an answer to the kernel: ``KernelRunner.answer``, and raises what that does."""
+        runner = self._runners.get(kernel_id)
+        # Without one its runs have ended, and whatever they asked is over.
+        return (self._book.prompts if runner is None else runner).answer(run_id, prompt_id, answer)
 
     def replaced(self, kernel_id: KernelId, *, gone: bool = False) -> None:
         """The kernel was shut down or restarted, or somebody tried. ``gone``: it was shut down.

@@ -8,6 +8,7 @@ from hashlib import sha256
 
 from jupyter_client.jsonutil import parse_date
 
+from ydoc_exec.execution.prompts import Prompt
 from ydoc_exec.execution.run_state import Outcome, RunState
 from ydoc_exec.ids import BatchId, CellId, KernelId, RoomId, RunId, new_batch_id
 
@@ -46,6 +47,8 @@ class Run:
     """What to call the user, if that is something else."""
     stop_on_error: bool = True
     record_timing: bool = False
+    allow_stdin: bool = True
+    """Whether it may ask for input. If not, asking fails in the kernel at once."""
     batch: BatchId = field(default_factory=new_batch_id)
     path: str | None = None
     """Where the document was when the run was submitted; None if it had no file."""
@@ -54,6 +57,8 @@ class Run:
     queued_at: str = field(default_factory=now)
     started_at: str | None = None
     ended_at: str | None = None
+    prompt: Prompt | None = None
+    """What it waits for."""
     outcome: Outcome | None = None
     timings: dict[str, str] = field(default_factory=dict)
     """For the cell's ``metadata.execution``, if ``record_timing``. The keys are those of JupyterLab
@@ -69,7 +74,9 @@ class Run:
         """Where the run stands."""
         if self.outcome is not None:
             return self.outcome.state
-        return RunState.QUEUED if self.started_at is None else RunState.RUNNING
+        if self.started_at is None:
+            return RunState.QUEUED
+        return RunState.RUNNING if self.prompt is None else RunState.INPUT
 
     def entry(self) -> dict[str, object]:
         """The run as every client sees it in the document's ``execution`` map."""
@@ -109,6 +116,7 @@ class Run:
             "queued_at": self.queued_at,
             "started_at": self.started_at,
             "ended_at": self.ended_at,
+            "prompt": None if self.prompt is None else self.prompt.entry(),
         }
 
 

@@ -52,6 +52,10 @@ class RunTarget(Protocol):
         """The kernel has this run now."""
         ...
 
+    def waits(self, output: RunOutput) -> None:
+        """The run waits for input (``Run.prompt``), or does not any more. It comes in one transaction with its output."""
+        ...
+
     def edit(self, outputs: Sequence[RunOutput]) -> None:
         """Output and timings of these runs, also after they ended, in one transaction."""
         ...
