@@ -29,26 +29,22 @@ class StockClient:
         async with connect(address, max_size=None, close_timeout=1) as socket:
             yield cls(socket)
 
-    async def send(self, code: str) -> str:
+    async def send(self, code: str, *, allow_stdin: bool = False) -> str:
         """Ask the kernel to execute code; the request's id."""
-        header = {
-            "msg_id": uuid4().hex,
-            "session": self._session,
-            "username": "",
-            "msg_type": "execute_request",
-            "version": "5.3",
-            "date": "2026-01-01T00:00:00Z",
-        }
-        content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False}
-        message = {
-            "channel": "shell",
-            "header": header,
-            "parent_header": {},
-            "metadata": {},
-            "content": content,
-        }
-        await self._socket.send(json.dumps(message))
-        return header["msg_id"]
+        content = {"code": code, "silent": False, "store_history": True, "allow_stdin": allow_stdin}
+        return await self._send("shell", "execute_request", content, {})
+
+    async def asked(self, request: str, timeout: float = 30) -> dict[str, Any]:
+        """What a request asks for (``input_request``)."""
+        with anyio.fail_after(timeout):
+            while True:
+                message: dict[str, Any] = json.loads(await self._socket.recv())
+                if message["channel"] == "stdin" and message["parent_header"].get("msg_id") == request:
+                    return message
+
+    async def answer(self, question: dict[str, Any], value: str) -> None:
+        """Answer that."""
+        await self._send("stdin", "input_reply", {"value": value, "status": "ok"}, question["header"])
 
     async def wait(self, request: str, timeout: float = 30) -> tuple[str, str]:
         """How a request ended, and what it has printed."""
@@ -66,3 +62,24 @@ class StockClient:
                 elif message["msg_type"] == "status":
                     idle = content["execution_state"] == "idle"
         return status, text
+
+    # Private
+
+    async def _send(self, channel: str, kind: str, content: dict[str, Any], parent: dict[str, Any]) -> str:
+        header = {
+            "msg_id": uuid4().hex,
+            "session": self._session,
+            "username": "",
+            "msg_type": kind,
+            "version": "5.3",
+            "date": "2026-01-01T00:00:00Z",
+        }
+        message = {
+            "channel": channel,
+            "header": header,
+            "parent_header": parent,
+            "metadata": {},
+            "content": content,
+        }
+        await self._socket.send(json.dumps(message))
+        return header["msg_id"]
