@@ -35,6 +35,7 @@
     ├── ServerStopping            503
     ├── TooManyWait               503   no request more can wait for runs
     ├── KernelUnavailable         503   the kernel is there and does not answer
+    │   ├── KernelConnecting      503   it will soon
     │   └── KernelReplaced        503
     ├── RunHistoryError           503   what became of runs could not be read or written
     └── UpdateLogError            500   the update log could not be read or written
@@ -527,6 +528,16 @@ class KernelUnavailable(YdocExecError):
 
     def __str__(self) -> str:
         return f"Kernel {self.kernel_id!r} cannot be reached: {self.why}. Restart it and run again."
+
+
+class KernelConnecting(KernelUnavailable):
+    """A kernel that has a run from an earlier life of the server, and to which there is no connection yet."""
+
+    def __init__(self, kernel_id: str) -> None:
+        super().__init__(kernel_id, "it is being connected to")
+
+    def __str__(self) -> str:
+        return f"Kernel {self.kernel_id!r} is being connected to again. Try again in a moment."
 
 
 class KernelReplaced(KernelUnavailable):

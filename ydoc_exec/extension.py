@@ -20,6 +20,7 @@ from ydoc_exec.handlers.execute_handler import PathExecuteHandler
 from ydoc_exec.handlers.kernel_connection import ready_while_busy
 from ydoc_exec.handlers.kernel_restarts import restart_one_after_the_other
 from ydoc_exec.handlers.kernel_shutdown import shut_down_whatever_happens
+from ydoc_exec.handlers.left_kernels import LeftKernels
 from ydoc_exec.handlers.metrics import Metrics
 from ydoc_exec.handlers.notebook_sessions import NotebookSessions
 from ydoc_exec.handlers.recent_errors import RecentErrors
@@ -113,6 +114,11 @@ class YdocExec(ExtensionApp):
     kernel_timeout = Float(
         DEFAULTS.kernel_timeout, help="Seconds a run waits for its kernel to be ready."
     ).tag(config=True)
+    leave_kernels = Bool(
+        DEFAULTS.leave_kernels,
+        help="Whether kernels behind a gateway that run a cell are left there when the server is stopped, so that its next "
+        "start goes on with the cell.",
+    ).tag(config=True)
     idle_timeout = Float(
         DEFAULTS.idle_timeout, help="Seconds a run waits for the idle message after its reply."
     ).tag(config=True)
@@ -171,6 +177,7 @@ class YdocExec(ExtensionApp):
             cursor_movement=self.cursor_movement,
             barrier_timeout=self.barrier_timeout,
             kernel_timeout=self.kernel_timeout,
+            leave_kernels=self.leave_kernels,
             idle_timeout=self.idle_timeout,
             input_policy=self.input_policy,
             prompts_keep_alive=self.prompts_keep_alive,
@@ -213,6 +220,8 @@ class YdocExec(ExtensionApp):
         wiring = {"collaboration": self._wait_for_collaboration}
         self._errors = RecentErrors()
         server = self._server
+        self._left_kernels = LeftKernels(server.kernel_manager, server.session_manager)
+        self._left: set[KernelId] = set()
         self._sessions = NotebookSessions(
             server.session_manager, server.kernel_spec_manager, server.kernel_manager.default_kernel_name
         )
@@ -245,6 +254,7 @@ class YdocExec(ExtensionApp):
         self._server.event_logger.remove_listener(listener=self._on_contents_action)
         self._stopping.set()
         await self._owner
+        self._left_kernels.leave(self._left)
         shut_down_whatever_happens(self._server.kernel_manager)
 
     # Private
@@ -275,7 +285,9 @@ class YdocExec(ExtensionApp):
                     self._emit_prompt,
                     gateway=ServerGateway() if self._server.gateway_config.gateway_enabled else None,
                     chosen_for=self._sessions.chosen_for,
+                    find_kernel=self._left_kernels.find,
                 ) as collaboration:
+                    self._left = collaboration.runners.left
                     with Metrics(collaboration).exported():
                         started.set_result(collaboration)
                         await self._stopping.wait()

@@ -79,6 +79,10 @@ class Settings:
     kernel_timeout: float = 60.0
     """How long a run waits for its kernel to be ready."""
 
+    leave_kernels: bool = False
+    """Whether kernels behind a gateway that run a cell are left there when the server is stopped, for its next start to go
+    on with. (Of a server that was killed they are left in any case.)"""
+
     idle_timeout: float = 5.0
     """How long a run whose reply has come waits for the kernel's idle message, which can be lost, or for the reply when
     the kernel is idle."""

@@ -44,6 +44,13 @@ class Recorder:
             self._owners[run.cell] = run.id
             self._note("queued", run)
 
+    def adopted(self, run: Run) -> None:
+        self._owners[run.cell] = run.id
+        self._note("adopted", run)
+
+    def left(self, run: Run) -> None:
+        self._note("left", run)
+
     def owns(self, run: Run) -> bool:
         return self._owners.get(run.cell) == run.id
 

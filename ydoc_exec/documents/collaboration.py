@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from anyio import create_task_group
 
 from ydoc_exec.documents import document_types
+from ydoc_exec.documents.adoption import Adoption, FindKernel
 from ydoc_exec.documents.deleted_files import DeletedFiles
 from ydoc_exec.documents.execution import ChosenFor, Execution
 from ydoc_exec.documents.notebook_targets import NotebookTargets
@@ -63,6 +64,10 @@ async def _nothing_chosen(path: str) -> KernelId | None:
     return None
 
 
+async def _nothing_found(kernel_id: KernelId, path: str | None) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Collaboration:
     """The living parts, as the edge uses them."""
@@ -97,6 +102,7 @@ class Collaboration:
         log: UpdateLog | None = None,
         gateway: Gateway | None = None,
         chosen_for: ChosenFor = _nothing_chosen,
+        find_kernel: FindKernel = _nothing_found,
     ) -> AsyncIterator[Collaboration]:
         """Start everything; at the end of the block end the runs, save the documents and close the log.
 
@@ -106,7 +112,7 @@ class Collaboration:
         that people are told; it must return at once and not raise. ``emit_run`` is told of every step of
         every run (``run_event``), ``emit_prompt`` of what happens to every question (``prompt_event``). ``log`` is an update log to use instead of the
         one that the settings name. ``gateway`` is where kernels are that do not run on this machine. ``chosen_for``
-        tells which kernel people have chosen for a notebook.
+        tells which kernel people have chosen for a notebook. ``find_kernel`` finds what the gateway still has.
         """
         book = RunBook(settings.runs_remembered)
         measures = Measures()
@@ -165,11 +171,16 @@ class Collaboration:
                 await tasks.start(writer.run)
                 run_history = RunHistory(kept_runs, settings.log_delay)
                 book.observe(run_history.note)
-                book.observe_prompts(lambda step: run_history.note(step.run))
+                book.observe_prompts(run_history.note_prompt)
                 await tasks.start(run_history.run)
                 runners = KernelRunners(tasks, kernels, context, book, settings, gateway, measures)
                 presence = PresenceRoom(GLOBAL_AWARENESS, settings)
                 await tasks.start(presence.run, tasks)
+                if gateway is not None:
+                    adoption = Adoption(
+                        gateway, find_kernel, run_history, documents, runners, book, settings.kernel_timeout
+                    )
+                    tasks.start_soon(adoption.run)
                 try:
                     yield cls(
                         documents,

@@ -208,11 +208,25 @@ class NotebookTarget:
                 self._results.begin(run.cell)
             place.notebook.queue_runs({run.cell: run.entry() for run in runs})
         for run in runs:
-            self._kernel_id = run.kernel
-            self._note_written(place, run.cell)
-            self._owners[run.cell] = run.id
-            self._live[run.id] = run
-            place.hold()
+            self._take(place, run)
+
+    def adopted(self, run: Run) -> None:
+        place = self._place
+        assert place is not None, "runs are adopted while the document is open"
+        self.restore()
+        with place.room.writing(FromKernel()):
+            result = place.notebook.result(run.cell)
+            if result is not None:
+                self._results.begin(run.cell)
+                self._results.apply(run.cell, list(result.outputs or ()))
+            place.notebook.set_state(run.cell, "running")
+            place.notebook.queue_runs({run.cell: run.entry()})
+            place.notebook.set_prompt(run.id, None if run.prompt is None else run.prompt.entry())
+        self._take(place, run)
+
+    def left(self, run: Run) -> None:
+        if self._live.pop(run.id, None) is not None and self._place is not None:
+            self._place.release()
 
     def owns(self, run: Run) -> bool:
         return self._owners.get(run.cell) == run.id
@@ -290,6 +304,13 @@ class NotebookTarget:
             self._place.notebook.set_kernel(entry)
 
     # Private
+
+    def _take(self, place: Place, run: Run) -> None:
+        self._kernel_id = run.kernel
+        self._note_written(place, run.cell)
+        self._owners[run.cell] = run.id
+        self._live[run.id] = run
+        place.hold()
 
     def _when_open(self, write: Callable[[Place], None]) -> None:
         if self._place is not None:

@@ -45,7 +45,7 @@ class PendingInput:
         prompt = self._book.prompts.pending(run_id)
         return {} if prompt is None else prompt.header
 
-    def answer(
+    async def answer(
         self,
         kernel_id: KernelId,
         run_id: RunId | None,
@@ -63,7 +63,9 @@ class PendingInput:
         policy = self._runners.input_policy
         if not may_answer(policy, who.user, runner=run.user, may_write=who.may_write):
             raise InputForbidden(policy)
-        return self._runners.answer(kernel_id, run.id, prompt_id, Answer(who.user, who.name, now(), value))
+        return await self._runners.answer(
+            kernel_id, run.id, prompt_id, Answer(who.user, who.name, now(), value)
+        )
 
     # Private
 

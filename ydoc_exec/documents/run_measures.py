@@ -26,14 +26,15 @@ class RunMeasures:
         if state is RunState.QUEUED:
             self._since[run.id] = now
             return
-        since = self._since.pop(run.id, now)
-        if state is RunState.RUNNING:
-            self._measures.waiting.note(now - since)
+        since = self._since.pop(run.id, None)
+        if state.started:
+            if since is not None:  # not of a run that was started in an earlier life of the server
+                self._measures.waiting.note(now - since)
             self._since[run.id] = now
             return
         self._measures.ended[state.value] += 1
         if run.started_at is not None:
-            self._measures.running[state.value].note(now - since)
+            self._measures.running[state.value].note(now - (now if since is None else since))
 
     def note_prompt(self, step: PromptStep) -> None:
         """This has happened to what a run asks for (``RunBook.observe_prompts``)."""

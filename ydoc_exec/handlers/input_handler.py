@@ -46,7 +46,7 @@ class InputHandler(RunsHandler):
                 await self.may("write", "contents"),
             )
             try:
-                prompt = collaboration.input.answer(
+                prompt = await collaboration.input.answer(
                     KernelId(kernel_id), body.run, body.prompt, body.value, who
                 )
             except PromptAnswered as error:

@@ -35,6 +35,10 @@ PING_INTERVAL = 10.0
 class ServerGateway:
     """Implements ``Gateway`` with the address and the credentials that Jupyter Server's own client has."""
 
+    @property
+    def address(self) -> str:
+        return GatewayClient.instance().url or ""
+
     def has(self, manager: object) -> bool:
         return isinstance(manager, GatewayKernelManager)
 

@@ -24,6 +24,11 @@ class GatewayChannels(Protocol):
 class Gateway(Protocol):
     """Where kernels are that this server's manager of kernels has started elsewhere."""
 
+    @property
+    def address(self) -> str:
+        """Where it is."""
+        ...
+
     def has(self, manager: object) -> bool:
         """Whether this manager of a kernel stands for one behind the gateway."""
         ...

@@ -30,7 +30,7 @@ from ydoc_exec.errors import KernelReplaced, KernelUnavailable
 from ydoc_exec.ids import KernelId
 from ydoc_exec.kernel.gateway import Gateway, GatewayChannels
 from ydoc_exec.kernel.kernel import Deliver, Message
-from ydoc_exec.kernel.run import now
+from ydoc_exec.kernel.run import Tether, now
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +64,7 @@ class GatewayLink:
         deliver: Deliver,
         ended: Callable[[End], None],
         timeout: float,
+        tether: Tether | None = None,
     ) -> None:
         self._kernel_id = kernel_id
         self._manager = manager
@@ -71,11 +72,12 @@ class GatewayLink:
         self._deliver = deliver
         self._ended = ended
         self._timeout = timeout
-        self._session = uuid4().hex
+        self._session = uuid4().hex if tether is None else tether.session
         self._patience = FIRST_PATIENCE
         self._channels: GatewayChannels | None = None
         self._unsent: list[tuple[str, Message]] = []
-        self._running: set[str] = set()  # sent, and not replied to
+        # Sent, and not replied to.
+        self._running: set[str] = set() if tether is None else {tether.parent}
         self._doubtful: set[str] = set()  # those of an earlier connection
         self._question = ""
         self._heard = Event()
@@ -92,15 +94,16 @@ class GatewayLink:
         ended: Callable[[End], None],
         *,
         timeout: float,
+        tether: Tether | None = None,
     ) -> AsyncIterator[GatewayLink]:
         """Connect, wait until the kernel is heard, and hand every message to ``deliver`` until the end.
 
-        ``ended`` is told how the kernel's process ended, when that is heard. Raises ``KernelUnavailable``
+        ``tether`` is of a run that was sent in an earlier life of this server. ``ended`` is told how the kernel's process ended, when that is heard. Raises ``KernelUnavailable``
         when nothing was heard within ``timeout`` seconds; out of the block when the kernel is gone, when the gateway
         could not be reached for ``timeout`` seconds, or when the end of a run was missed; and ``KernelReplaced`` when
         somebody has shut down or restarted it.
         """
-        link = cls(kernel_id, manager, gateway, deliver, ended, timeout)
+        link = cls(kernel_id, manager, gateway, deliver, ended, timeout, tether)
         ends: list[KernelUnavailable] = []
         async with create_task_group() as tasks:
 
@@ -122,6 +125,9 @@ class GatewayLink:
             raise ends[0]
         if not link._heard.is_set():
             raise KernelUnavailable(kernel_id, f"it said nothing for {timeout:g} seconds")
+
+    def tether(self, parent: str) -> Tether:
+        return Tether(self._gateway.address, self._session, parent)
 
     def execute(self, code: str, *, stop_on_error: bool, allow_stdin: bool) -> str:
         content = {
@@ -151,6 +157,9 @@ class GatewayLink:
 
     async def _keep_connected(self) -> None:
         lost_at, pause, shared = current_time(), FIRST_RETRY, False
+        if self._running:
+            # Somebody may be connected since that life ended.
+            shared = await self._is_shared()
         while True:
             try:
                 async with self._gateway.open(self._kernel_id, self._session) as channels:

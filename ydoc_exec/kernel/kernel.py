@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal, Protocol
 
+from ydoc_exec.kernel.run import Tether
+
 Message = Mapping[str, Any]
 """A kernel's message: ``header``, ``msg_id``, ``msg_type``, ``parent_header``, ``metadata`` and ``content``."""
 
@@ -21,6 +23,10 @@ of the same behind it. If it says so, that text was left out."""
 
 class Link(Protocol):
     """An open connection to a kernel of which nothing is missed."""
+
+    def tether(self, parent: str) -> Tether | None:
+        """By what the next life of this server finds what was sent with this id; None if the kernel ends with the server."""
+        ...
 
     def execute(self, code: str, *, stop_on_error: bool, allow_stdin: bool) -> str:
         """Send code to the kernel and return the id that its messages will name as their parent.
@@ -76,6 +82,10 @@ class Kernel(Protocol):
 
     def restarted(self) -> None:
         """The server has said that somebody had it restarted. ``ready`` is another one then."""
+        ...
+
+    def tethered(self, tether: Tether) -> None:
+        """The next link is to find what an earlier life of this server has sent."""
         ...
 
     def connect(self, deliver: Deliver, *, timeout: float, skip: Skip) -> AbstractAsyncContextManager[Link]:

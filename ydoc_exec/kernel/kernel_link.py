@@ -219,6 +219,9 @@ class KernelLink:
         if not heard.is_set():
             raise KernelUnavailable(kernel_id, f"it said nothing for {timeout:g} seconds")
 
+    def tether(self, parent: str) -> None:
+        """A kernel of this machine ends with the server."""
+
     def execute(self, code: str, *, stop_on_error: bool, allow_stdin: bool) -> str:
         """Send code to the kernel and return the id that its messages will name as their parent.
 

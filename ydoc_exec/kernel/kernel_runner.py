@@ -24,14 +24,16 @@ from anyio import CancelScope, Event, create_task_group, current_time, move_on_a
 from anyio.abc import TaskGroup, TaskStatus
 from typing_extensions import TypeVarTuple, Unpack
 
-from ydoc_exec.errors import KernelReplaced, KernelUnavailable
+from ydoc_exec.errors import KernelConnecting, KernelReplaced, KernelUnavailable
 from ydoc_exec.execution.effects import AwaitIdle, AwaitReply, Connect, Effect, Execute, Finish
 from ydoc_exec.execution.events import (
+    Adopted,
     Cancelled,
     IdleOverdue,
     Interrupted,
     KernelLost,
     KernelReady,
+    Left,
     Replied,
     ReplyOverdue,
     Request,
@@ -202,6 +204,8 @@ class KernelRunner:
         # The run whose other half (reply or idle) is waited for, and what it means if that does not come.
         self._awaited: tuple[Execution, QueueEvent] | None = None
         self._awaiting = False
+        self._linked = Event()  # set when the link is up, or is not waited for any more
+        self._refused: list[Message] = []  # what was asked behind the end of its cell, before the link was up
         self._marks: dict[
             str, Prompt
         ] = {}  # ids of messages (``Link.mark``), and what is shown when they are heard
@@ -253,9 +257,49 @@ class KernelRunner:
             with self._guarded():
                 target.kernel(self._kernel_entry())
 
+    def adopt(self, run: Run, target: RunTarget) -> None:
+        """Go on with a run that the kernel has from an earlier life of this server. It has nothing else of ours.
+
+        What the document raises is for the caller, and nothing is done then.
+        """
+        assert run.tether is not None, "nobody knows how to find it"
+        with self._together(target):
+            target.adopted(run)
+            self._told.add(target)
+            execution = Execution(run, target, OutputLimit(self._settings.output_limit), self._reducer())
+            execution.heard_at = monotonic()
+            self._executions[run.id] = self._by_parent[run.tether.parent] = execution
+            self._kernel.tethered(run.tether)
+            self._book.adopted(run)
+            self._post(Adopted(Request(run.id, stop_on_error=run.stop_on_error)))
+            self._set_status("busy")
+
+    def leave(self, reason: str) -> bool:
+        """Stop serving, and leave the run that the kernel has to the next life of this server; what waits ends as lost.
+
+        ``False``, and nothing is done, if there is none that could be found again.
+        """
+        current = self._queue.current
+        execution = None if current is None else self._executions[current]
+        if self.closed or execution is None or execution.run.tether is None:
+            return False
+        self._flush()
+        self._post(Left(reason))
+        del self._executions[execution.run.id]
+        with self._guarded():
+            execution.target.left(execution.run)
+        self.close(reason)
+        return True
+
     def cancel(self, runs: frozenset[RunId]) -> None:
         """Take queued runs out of the queue. Those that have started go on."""
         self._post(Cancelled(runs))
+
+    async def connected(self) -> None:
+        """Return when the kernel can be answered, or nobody need wait for that: it may have a run that was adopted."""
+        if self._link is None and self._queue.current is not None:
+            with move_on_after(self._settings.kernel_timeout):
+                await self._linked.wait()
 
     def answer(self, run_id: RunId, prompt_id: PromptId | None, answer: Answer) -> Prompt:
         """Send the kernel what somebody has typed, if nobody was faster. Without ``prompt_id`` it is for what waits.
@@ -266,6 +310,8 @@ class KernelRunner:
         execution = self._executions.get(run_id)
         if execution is not None and execution.asking is not None:
             self._show_prompt(execution.asking)
+        if self._link is None and execution is not None:
+            raise KernelConnecting(self.kernel_id)
         prompt = self._book.prompts.answer(run_id, prompt_id, answer)
         assert execution is not None, "what waits is withdrawn when its run ends"
         value = answer.value or ""
@@ -389,6 +435,7 @@ class KernelRunner:
             return False
         # Noted in the same step as the send: no message can arrive before we know whose it is.
         self._by_parent[parent] = execution
+        run.tether = self._link.tether(parent)
         execution.reducer = self._reducer()
         run.started_at = now()
         return True
@@ -570,7 +617,10 @@ class KernelRunner:
             logger.warning(
                 "Kernel %s asks for input behind the end of its cell, and is refused", self.kernel_id
             )
-            self._reply(END_OF_FILE, message["header"])
+            if self._link is None:
+                self._refused.append(message["header"])
+            else:
+                self._reply(END_OF_FILE, message["header"])
             return
         run, content = execution.run, message["content"]
         prompt = Prompt(
@@ -727,8 +777,13 @@ class KernelRunner:
             ) as link:
                 with self._activity.instead_of_server():
                     self._link = link
-                    self._set_status(self._kernel.execution_state or "idle")
+                    self._linked.set()
+                    if self._queue.current is None:
+                        self._set_status(self._kernel.execution_state or "idle")
                     self._post(KernelReady())
+                    refused, self._refused = self._refused, []
+                    for question in refused:
+                        self._reply(END_OF_FILE, question)
                     await anyio.sleep_forever()
         finally:
             self._attempt = None
@@ -768,6 +823,8 @@ class KernelRunner:
 
     def _drop_link(self) -> None:
         self._link = None
+        self._linked.set()
+        self._linked = Event()
         self._heard_status = ""
         self._process = None
         if self._link_scope is not None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import anyio
 import zmq.asyncio
-from anyio import Lock
+from anyio import Event, Lock
 from anyio.abc import TaskGroup, TaskStatus
 
 from ydoc_exec.errors import KernelNotFound, KernelUnavailable
@@ -56,6 +58,9 @@ class KernelRunners:
         self._measures = measures or Measures()
         self._runners: dict[KernelId, KernelRunner] = {}
         self._starting = Lock(fast_acquire=True)
+        self.left: set[KernelId] = set()
+        """The kernels that were left a run when the server stopped."""
+        self._adopting: dict[KernelId, Event] = {}
         self._closed = False
 
     def __contains__(self, kernel_id: object) -> bool:
@@ -67,6 +72,22 @@ class KernelRunners:
 
         Raises ``KernelNotFound``, or ``KernelUnavailable`` while the server stops.
         """
+        if kernel_id in self._adopting:
+            # What it has from an earlier life of this server comes first.
+            await self._adopting[kernel_id].wait()
+        return await self._get(kernel_id)
+
+    @contextmanager
+    def adopting(self, kernel_id: KernelId) -> Iterator[Callable[[], Awaitable[KernelRunner]]]:
+        """Nobody else gets the kernel's runner inside the block: what it is to adopt must be there first."""
+        done = self._adopting[kernel_id] = Event()
+        try:
+            yield lambda: self._get(kernel_id)
+        finally:
+            del self._adopting[kernel_id]
+            done.set()
+
+    async def _get(self, kernel_id: KernelId) -> KernelRunner:
         if kernel_id not in self._managers:
             raise KernelNotFound(kernel_id)
         async with self._starting:
@@ -103,10 +124,13 @@ class KernelRunners:
         """Who may answer what runs ask for."""
         return self._settings.input_policy
 
-    def answer(
+    async def answer(
         self, kernel_id: KernelId, run_id: RunId, prompt_id: PromptId | None, answer: Answer
     ) -> Prompt:
         """Bring an answer to the kernel: ``KernelRunner.answer``, and raises what that does."""
+        runner = self._runners.get(kernel_id)
+        if runner is not None:
+            await runner.connected()
         runner = self._runners.get(kernel_id)
         # Without one its runs have ended, and whatever they asked is over.
         return (self._book.prompts if runner is None else runner).answer(run_id, prompt_id, answer)
@@ -131,10 +155,14 @@ class KernelRunners:
             runner.interrupted()
 
     def close(self, reason: str) -> None:
-        """End every run of every kernel and take no more."""
+        """End every run of every kernel and take no more. What kernels have that outlive the server is left to its next
+        life, if that is wanted (``leave_kernels``)."""
         self._closed = True
         for runner in list(self._runners.values()):
-            runner.close(reason)
+            if self._settings.leave_kernels and runner.leave(reason):
+                self.left.add(runner.kernel_id)
+            else:
+                runner.close(reason)
 
     # Private
 

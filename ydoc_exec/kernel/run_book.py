@@ -72,6 +72,13 @@ class RunBook:
         for run in runs:
             self._tell(run)
 
+    def adopted(self, run: Run) -> None:
+        """The kernel has this run from an earlier life of the server."""
+        self._live.setdefault(run.kernel, {})[run.id] = run
+        if run.prompt is not None:
+            self.prompts.ask(run.prompt)
+        self._tell(run)
+
     def started(self, run: Run) -> None:
         """The kernel has this run."""
         self._tell(run)

@@ -33,7 +33,7 @@ class RunTarget(Protocol):
     """A document in which runs become visible. Every method returns at once.
 
     A cell that is gone is an ordinary event: the run goes on at the kernel and what it says is dropped. No
-    method but ``queued`` raises for anything that clients, kernels or files do.
+    method but ``queued`` and ``adopted`` raises for anything that clients, kernels or files do.
     """
 
     def together(self) -> AbstractContextManager[None]:
@@ -42,6 +42,14 @@ class RunTarget(Protocol):
 
     def queued(self, runs: Sequence[Run]) -> None:
         """These runs have their place: their cells are cleared and marked, in one transaction."""
+        ...
+
+    def adopted(self, run: Run) -> None:
+        """The kernel has this run from an earlier life of the server: its cell is marked, and keeps what it has put out."""
+        ...
+
+    def left(self, run: Run) -> None:
+        """The server stops, and the kernel goes on with this run. Nothing more is heard of it."""
         ...
 
     def owns(self, run: Run) -> bool:

@@ -1,0 +1,118 @@
+"""Cells on kernels behind a gateway, over the end of the server that runs them, and its next start."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
+
+import pytest
+
+from tests.conftest import make_servers
+from tests.gateway_process import GatewayProcess
+from tests.headless.client import RoomClient
+from tests.server import LabServer, eventually
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
+
+ASKING = (
+    "print('before')\nname = input('Name?')\nprint(f'hello {name}')\nprint('again', input('Again?'))\nname"
+)
+COUNT = "import time\nfor i in range(60):\n    print(i, flush=True)\n    time.sleep(0.1)\nprint('over')"
+SHORT = "import time\nfor i in range(10):\n    print(i, flush=True)\n    time.sleep(0.1)\nprint('over')"
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    gateway = GatewayProcess(tmp_path_factory.mktemp("gateway"))
+    gateway.start()
+    yield gateway
+    gateway.stop()
+
+
+@pytest.fixture(scope="module")
+def server(gateway: GatewayProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabServer]:
+    """A server whose kernels are all behind the gateway, and stay there when it is stopped."""
+    for make in make_servers(tmp_path_factory.mktemp("server")):
+        yield make(
+            f"--gateway-url={gateway.url}",
+            f"--GatewayClient.auth_token={gateway.token}",
+            "--GatewayClient.gateway_retry_max=1",
+            "--YdocExec.kernel_timeout=8",
+            "--YdocExec.leave_kernels=True",
+        )
+
+
+@pytest.fixture
+async def tab(server: LabServer, request: pytest.FixtureRequest) -> AsyncIterator[RoomClient]:
+    name = f"{request.node.name}.ipynb".replace("[", "-").replace("]", "").replace(" ", "-")
+    server.write_notebook(
+        name, ASKING, COUNT, SHORT, "from getpass import getpass\nlen(getpass('Secret?'))", "5"
+    )
+    async with RoomClient(server, name) as tab:
+        yield tab
+
+
+async def start_again(server: LabServer, tab: RoomClient, how: str) -> None:
+    """The server ends in this way and starts again; the tab comes back."""
+    if how == "killed":
+        server.kill()
+    else:
+        server.stop()
+    await tab.disconnect()
+    server.start()
+    await tab.connect()
+
+
+async def written(server: LabServer, run: str, state: str) -> None:
+    """Come back when it is on the disk that the run stands so. A server that is killed before cannot know it again."""
+
+    def found() -> bool:
+        with closing(sqlite3.connect(f"file:{server.runs_database}?mode=ro", uri=True)) as database:
+            rows = database.execute("SELECT record FROM runs WHERE id = ? AND more IS NOT NULL", (run,))
+            return any(json.loads(record)["state"] == state for (record,) in rows)
+
+    await eventually(found)
+
+
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+async def test_a_question(server: LabServer, tab: RoomClient, how: str) -> None:
+    kernel = await tab.start_kernel()
+    run, behind = await tab.execute(kernel, [0, 4])
+    prompt = await tab.wait(lambda: tab.prompts.get(run))
+    asked = {key: value for key, value in prompt.items() if key != "value"}
+    await written(server, run, "input")
+    await start_again(server, tab, how)
+    again = await tab.wait(lambda: tab.prompts.get(run))
+    assert {key: value for key, value in again.items() if key != "value"} == asked
+    assert tab.live_runs == {tab.cell_id(0): "input"}
+    assert tab.marker(0) == "running"
+    assert tab.lines(0) == ["before"]
+    record = await tab.run(kernel, run)
+    assert (record["state"], record["prompt"]) == ("input", asked)
+    # The kernel is the notebook's.
+    assert await tab.start_kernel() == kernel
+    body = {"run_id": run, "prompt_id": asked["prompt_id"], "value": "Ada"}
+
+    async def taken() -> None:
+        answer = await tab.request("POST", f"/api/kernels/{kernel}/input", body)
+        assert answer.status_code == 200, answer.text
+
+    await taken()
+    second = await tab.wait(
+        lambda: found if (found := tab.prompts.get(run, {})).get("prompt") == "Again?" else None
+    )
+    assert tab.lines(0)[-2:] == ["Name? Ada", "hello Ada"]
+    body = {"run_id": run, "prompt_id": second["prompt_id"], "value": "Bea"}
+    await taken()
+    assert await tab.ends(kernel, [run]) == ["ok"]
+    assert tab.count(0) == 1
+    expected = ["before", "Name? Ada", "hello Ada", "Again? Bea", "again Bea"]
+    assert tab.lines(0) == expected
+    assert tab.cells[0]["outputs"][-1]["data"]["text/plain"] == "'Ada'"
+    assert (await tab.run(kernel, behind))["state"] == "lost"
+    # And the kernel runs more.
+    assert await tab.ends(kernel, await tab.execute(kernel, [4])) == ["ok"]
+    assert await tab.save() == "success"
+    assert len(server.read_notebook(tab.path)["cells"][0]["outputs"]) == len(tab.cells[0]["outputs"])
