@@ -139,7 +139,9 @@ async def test_a_task_asks_behind_its_cell_and_holds_up_nobody(
 ) -> None:
     """It runs in the kernel's one thread, so whatever is asked for next would never run."""
     # Between cells ``input`` is Python's own again.
-    source = "import asyncio\nask = input\nasyncio.get_running_loop().call_later(0.3, lambda: ask('Still there?'))"
+    source = (
+        "import asyncio\nask = input\nasyncio.get_running_loop().call_later(0.3, lambda: ask('Still there?'))"
+    )
     async with watched(kernels) as (place, steps):
         first = await place.run(kernel_id, source)
         await until(lambda: "is refused" in caplog.text)
@@ -185,3 +187,15 @@ async def test_whether_a_kernel_that_waits_for_input_is_at_work(
         # From then on it works.
         await until(lambda: manager.last_activity > LONG_AGO)
         await place.target.wait_ended(run)
+
+
+async def test_the_first_question_is_heard(kernels: Kernels) -> None:
+    """A kernel drops what it asks of somebody whose connection is not complete. Who connects while it is being started
+    connects again and again, each socket in its own time."""
+    async with watched(kernels) as (place, _):
+        for number in range(10):
+            async with kernel_of(kernels, place) as kernel_id:
+                [run] = await place.submit(kernel_id, f"input('{number}?')")
+                await asks(place, run, f"{number}?")
+                await answer(place, run, "")
+                await place.target.wait_ended(run)
