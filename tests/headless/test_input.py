@@ -12,9 +12,10 @@ import httpx
 import pytest
 from pycrdt import Map, Text
 
+from tests.conftest import Servers
 from tests.headless.client import RoomClient
 from tests.headless.stock_client import StockClient
-from tests.server import LabServer
+from tests.server import LabServer, stream_text
 from ydoc_exec.execution.prompts import DOTS
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
@@ -520,3 +521,62 @@ async def test_an_empty_question(shared_server: LabServer) -> None:
         assert await place.ends(run) == ["ok"]
         outputs = place.client.cells[0]["outputs"]
         assert [output["text"] for output in outputs[:2]] == ["Name: ", " \n"]
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+async def test_a_restart_of_the_server_leaves_no_question(servers: Servers, how: str) -> None:
+    """A kernel of this machine ends with the server, so nobody waits any more."""
+    server = servers()
+    server.write_notebook("a.ipynb", THREE, "print('next')")
+    async with RoomClient(server, "a.ipynb") as client:
+        kernel = await client.start_kernel()
+        run, behind = await client.execute(kernel, [0, 1])
+        await client.wait(lambda: client.prompts.get(run))
+        assert await client.save() == "success"
+        assert "Question" not in str(server.read_notebook("a.ipynb")["cells"][0]["outputs"])
+        if how == "kill":
+            server.kill()
+        else:
+            server.stop()
+        await client.disconnect()
+        assert "Question" not in str(server.read_notebook("a.ipynb")["cells"][0]["outputs"])
+        server.start()
+        await client.connect()
+        async with RoomClient(server, "a.ipynb") as other:
+            for tab in (client, other):
+                assert tab.prompts == {}
+                assert tab.live_runs == {}
+                assert set(tab.markers()) == {"idle"}
+                assert tab.lines(0) == ["before"]
+        for lost in (run, behind):
+            record = await client.run(kernel, lost)
+            assert (record["state"], record["reason"]) == ("lost", "the server stopped")
+            assert record["prompt"] is None
+        late = await client.request("POST", f"/api/kernels/{kernel}/input", {"run_id": run, "value": "late"})
+        assert late.status_code == 404
+        kernel = await client.start_kernel()
+        assert await client.ends(kernel, await client.execute(kernel, [1])) == ["ok"]
+
+
+async def test_a_notebook_that_nobody_has_open(shared_server: LabServer) -> None:
+    """Programs answer too, and a run that must not ask fails at once."""
+    server = shared_server
+    server.write_notebook("program.ipynb", "print('hello', input('Name?'))")
+    path = "/api/collaboration/execute/program.ipynb"
+    started = server.api("POST", path).json()
+    kernel, run = started["kernel_id"], started["request_id"]
+    for known in ("queued", "running"):
+        record = server.api("GET", f"/api/kernels/{kernel}/requests/{run}?wait=30&known={known}").json()
+    assert (record["state"], record["prompt"]["prompt"]) == ("input", "Name?")
+    [prompt] = server.api("GET", f"/api/kernels/{kernel}/input").json()["prompts"]
+    assert prompt["path"] == "program.ipynb"
+    server.api("POST", f"/api/kernels/{kernel}/input", {"run_id": run, "value": "Ada"}).raise_for_status()
+    record = server.api("GET", f"/api/kernels/{kernel}/requests/{run}?wait=30").json()
+    assert record["state"] == "ok"
+    saved = server.api("POST", "/api/collaboration/save/program.ipynb")
+    saved.raise_for_status()
+    assert stream_text(server.read_notebook("program.ipynb")["cells"][0]) == "Name? Ada\nhello Ada\n"
+    strict = server.api("POST", path, {"allow_stdin": False}).json()
+    record = server.api("GET", f"/api/kernels/{kernel}/requests/{strict['request_id']}?wait=30").json()
+    assert record["state"] == "error"
+    server.api("DELETE", f"/api/kernels/{kernel}")
