@@ -225,9 +225,13 @@ def test_who_may_answer_what_a_cell_asks(
     started = ask("ada", "POST", "/api/collaboration/execute/a.ipynb").json()
     kernel, run = started["kernel_id"], started["request_id"]
     path = f"/api/kernels/{kernel}"
-    for known in ("queued", "running"):
-        server.api("GET", f"{path}/requests/{run}?wait=30&known={known}")
+
+    def until_it_asks() -> None:
+        for known in ("queued", "running"):
+            server.api("GET", f"{path}/requests/{run}?wait=30&known={known}")
+
     for user in ("reader", "executor", "writer", "blind", "ada"):
+        until_it_asks()
         [prompt] = ask(user, "GET", f"{path}/input").json()["prompts"]
         assert (prompt["policy"], prompt["user"]) == (policy, "ada")
         # The text is the document's.
@@ -235,8 +239,7 @@ def test_who_may_answer_what_a_cell_asks(
         record = ask(user, "GET", f"{path}/requests/{run}").json()
         assert (record["prompt"] is None) == (user == "blind")
         for body in ({"run_id": run, "value": user}, {"input": user}):
-            for known in ("queued", "running"):
-                server.api("GET", f"{path}/requests/{run}?wait=30&known={known}")
+            until_it_asks()
             answer = ask(user, "POST", f"{path}/input", body)
             assert (answer.status_code < 300) == (user in allowed), answer.text
             if user not in allowed:
