@@ -7,12 +7,15 @@ import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 
+import anyio
 import pytest
+from websockets.asyncio.client import connect
 
-from tests.conftest import make_servers
+from tests.conftest import Servers, make_servers
 from tests.gateway_process import GatewayProcess
 from tests.headless.client import RoomClient
 from tests.server import LabServer, eventually
+from ydoc_exec.execution.prompts import DOTS
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
@@ -63,6 +66,11 @@ async def start_again(server: LabServer, tab: RoomClient, how: str) -> None:
     await tab.disconnect()
     server.start()
     await tab.connect()
+
+
+def record(kernel: str, run: str) -> str:
+    """Where the run is told of."""
+    return f"/api/kernels/{kernel}/requests/{run}"
 
 
 async def written(server: LabServer, run: str, state: str) -> None:
@@ -116,3 +124,134 @@ async def test_a_question(server: LabServer, tab: RoomClient, how: str) -> None:
     assert await tab.ends(kernel, await tab.execute(kernel, [4])) == ["ok"]
     assert await tab.save() == "success"
     assert len(server.read_notebook(tab.path)["cells"][0]["outputs"]) == len(tab.cells[0]["outputs"])
+
+
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+async def test_a_password(server: LabServer, tab: RoomClient, how: str) -> None:
+    kernel = await tab.start_kernel()
+    [run] = await tab.execute(kernel, [3])
+    await tab.wait(lambda: tab.prompts.get(run))
+    await written(server, run, "input")
+    await start_again(server, tab, how)
+    prompt = await tab.wait(lambda: tab.prompts.get(run))
+    assert (prompt["password"], "value" in prompt) == (True, False)
+    secret = "hunter2-hunter2"
+    answer = await tab.request("POST", f"/api/kernels/{kernel}/input", {"run_id": run, "value": secret})
+    assert answer.status_code == 200, answer.text
+    assert await tab.ends(kernel, [run]) == ["ok"]
+    assert tab.lines(3) == [f"Secret? {DOTS}"]
+    assert tab.cells[3]["outputs"][-1]["data"]["text/plain"] == str(len(secret))
+    assert await tab.save() == "success"
+    kept = [path for path in server.root.parent.rglob("*") if path.is_file()]
+    assert kept
+    assert not [path for path in kept if secret.encode() in path.read_bytes()]
+
+
+async def test_an_interrupt_afterwards(server: LabServer, tab: RoomClient) -> None:
+    kernel = await tab.start_kernel()
+    [run] = await tab.execute(kernel, [0])
+    await tab.wait(lambda: tab.prompts.get(run))
+    await written(server, run, "input")
+    await start_again(server, tab, "killed")
+    await tab.wait(lambda: tab.prompts.get(run))
+    (await tab.request("POST", f"/api/kernels/{kernel}/interrupt")).raise_for_status()
+    assert await tab.ends(kernel, [run]) == ["error"]
+    assert tab.prompts == {}
+    assert tab.cells[0]["outputs"][-1]["ename"] == "KeyboardInterrupt"
+
+
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+async def test_a_cell_that_prints(server: LabServer, tab: RoomClient, how: str) -> None:
+    """Of a server that is killed what it had heard and not written down is missing, and nothing else."""
+    kernel = await tab.start_kernel()
+    [run] = await tab.execute(kernel, [1])
+    await tab.wait_lines(1, 20)
+    await written(server, run, "running")
+    await start_again(server, tab, how)
+    assert await tab.ends(kernel, [run]) == ["ok"]
+    lines = tab.lines(1)
+    everything = [*map(str, range(60)), "over"]
+    assert [line for line in everything if line in lines] == lines, "in order, each once"
+    assert lines[-30:] == everything[-30:]
+    if how == "stopped":
+        assert lines == everything
+    else:
+        assert len(lines) > 50
+
+
+async def test_a_cell_that_ends_meanwhile(server: LabServer, tab: RoomClient) -> None:
+    kernel = await tab.start_kernel()
+    [run] = await tab.execute(kernel, [2])
+    await tab.wait_lines(2, 2)
+    await written(server, run, "running")
+    server.stop()
+    await tab.disconnect()
+    await anyio.sleep(2)  # it ends
+    server.start()
+    await tab.connect()
+    assert await tab.ends(kernel, [run]) == ["ok"]
+    assert tab.lines(2) == [*map(str, range(10)), "over"]
+    assert tab.count(2) == 1
+
+
+async def test_a_kernel_that_ends_meanwhile(
+    server: LabServer, tab: RoomClient, gateway: GatewayProcess
+) -> None:
+    kernel = await tab.start_kernel()
+    [run] = await tab.execute(kernel, [0])
+    await tab.wait(lambda: tab.prompts.get(run))
+    await written(server, run, "input")
+    server.kill()
+    await tab.disconnect()
+    gateway.api("DELETE", f"/api/kernels/{kernel}").raise_for_status()
+    server.start()
+    await tab.connect()
+    known = await eventually(
+        lambda: found if (found := server.api("GET", record(kernel, run)).json())["state"] == "lost" else None
+    )
+    assert known["reason"] == "the server stopped, and then the kernel ended"
+    assert not tab.prompts
+    assert not tab.live_runs
+    assert await tab.start_kernel() != kernel
+
+
+async def test_somebody_else_is_connected_meanwhile(
+    server: LabServer, tab: RoomClient, gateway: GatewayProcess
+) -> None:
+    """Then the gateway keeps nothing. What waits for input says nothing, so it goes on."""
+    kernel = await tab.start_kernel()
+    [run] = await tab.execute(kernel, [0])
+    await tab.wait(lambda: tab.prompts.get(run))
+    await written(server, run, "input")
+    address = (
+        f"ws://127.0.0.1:{gateway.port}/api/kernels/{kernel}/channels?token={gateway.token}&session_id=other"
+    )
+    async with connect(address, max_size=None, close_timeout=0.1):
+        await start_again(server, tab, "killed")
+        await tab.wait(lambda: tab.prompts.get(run))
+        for value in ("Ada", "Bea"):
+            await tab.wait(lambda: tab.prompts.get(run))
+            answer = await tab.request(
+                "POST", f"/api/kernels/{kernel}/input", {"run_id": run, "value": value}
+            )
+            assert answer.status_code == 200, answer.text
+        assert await tab.ends(kernel, [run]) == ["ok"]
+    assert "may be missing" in tab.printed(0)
+    assert tab.lines(0)[-1] == "again Bea"
+
+
+async def test_a_server_that_is_stopped_ends_its_kernels_unless_it_is_told(
+    gateway: GatewayProcess, servers: Servers
+) -> None:
+    server = servers(f"--gateway-url={gateway.url}", f"--GatewayClient.auth_token={gateway.token}")
+    server.write_notebook("a.ipynb", ASKING)
+    async with RoomClient(server, "a.ipynb") as tab:
+        kernel = await tab.start_kernel()
+        [run] = await tab.execute(kernel, [0])
+        await tab.wait(lambda: tab.prompts.get(run))
+        await start_again(server, tab, "stopped")
+        assert gateway.api("GET", f"/api/kernels/{kernel}").status_code == 404
+        known = await tab.run(kernel, run)
+        assert (known["state"], known["reason"]) == ("lost", "the server stopped")
+        assert not tab.prompts
+        assert not tab.live_runs

@@ -208,6 +208,7 @@ class NotebookTarget:
                 self._results.begin(run.cell)
             place.notebook.queue_runs({run.cell: run.entry() for run in runs})
         for run in runs:
+            self._note_written(place, run.cell)
             self._take(place, run)
 
     def adopted(self, run: Run) -> None:
@@ -222,6 +223,8 @@ class NotebookTarget:
             place.notebook.set_state(run.cell, "running")
             place.notebook.queue_runs({run.cell: run.entry()})
             place.notebook.set_prompt(run.id, None if run.prompt is None else run.prompt.entry())
+        # Not noted as written: a tab may bring more of what the cell had put out than a server that was killed has written
+        # down.
         self._take(place, run)
 
     def left(self, run: Run) -> None:
@@ -307,7 +310,6 @@ class NotebookTarget:
 
     def _take(self, place: Place, run: Run) -> None:
         self._kernel_id = run.kernel
-        self._note_written(place, run.cell)
         self._owners[run.cell] = run.id
         self._live[run.id] = run
         place.hold()
