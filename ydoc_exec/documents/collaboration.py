@@ -14,7 +14,7 @@ from contextlib import (
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from anyio import create_task_group
+from anyio import CancelScope, create_task_group
 
 from ydoc_exec.documents import document_types
 from ydoc_exec.documents.adoption import Adoption, FindKernel
@@ -201,6 +201,8 @@ class Collaboration:
                     )
                 finally:
                     # Runs first, so that what they wrote is saved; then documents; the log last.
+                    with CancelScope(shield=True):
+                        await runners.leave("the server stopped")
                     runners.close("the server stopped")
                     book.close()
                     await documents.close()

@@ -94,6 +94,9 @@ class _Channels:
         except WebSocketClosedError as error:
             raise ConnectionError("it was closed") from error
 
+    def close(self) -> None:
+        self._websocket.close()
+
     async def receive(self) -> tuple[str, Message]:
         while True:
             frame = await self._websocket.read_message()

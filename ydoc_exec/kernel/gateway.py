@@ -16,6 +16,10 @@ class GatewayChannels(Protocol):
         """Send a message. It does not wait. Raises ``ConnectionError`` when the websocket is closed."""
         ...
 
+    def close(self) -> None:
+        """Say that the websocket is to be closed. What the other side has sent before it agreed is still received."""
+        ...
+
     async def receive(self) -> tuple[str, Message]:
         """The next message and its channel. Raises ``ConnectionError`` when the websocket has been closed."""
         ...

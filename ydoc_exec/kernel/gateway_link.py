@@ -24,7 +24,7 @@ from time import monotonic
 from typing import Any, Literal
 from uuid import uuid4
 
-from anyio import Event, create_task_group, current_time, fail_after, move_on_after, sleep
+from anyio import Event, create_task_group, current_time, fail_after, move_on_after, sleep, sleep_forever
 
 from ydoc_exec.errors import KernelReplaced, KernelUnavailable
 from ydoc_exec.ids import KernelId
@@ -43,6 +43,9 @@ FIRST_PATIENCE = 3.0
 
 WATCH_INTERVAL = 5.0
 """Seconds between two questions to the gateway about the kernel."""
+
+LEAVE_PATIENCE = 2.0
+"""Seconds in which the gateway agrees that the connection is over."""
 
 QUIET = 3
 """So many times in a row the gateway must say that a kernel is idle which has a run of ours and says nothing."""
@@ -80,6 +83,8 @@ class GatewayLink:
         self._running: set[str] = set() if tether is None else {tether.parent}
         self._doubtful: set[str] = set()  # those of an earlier connection
         self._question = ""
+        self._leaving = False
+        self._left = Event()
         self._heard = Event()
         self._heard_at = 0.0
 
@@ -129,6 +134,13 @@ class GatewayLink:
     def tether(self, parent: str) -> Tether:
         return Tether(self._gateway.address, self._session, parent)
 
+    async def leave(self) -> None:
+        self._leaving = True
+        if self._channels is not None:
+            self._channels.close()
+            with move_on_after(LEAVE_PATIENCE):
+                await self._left.wait()
+
     def execute(self, code: str, *, stop_on_error: bool, allow_stdin: bool) -> str:
         content = {
             "code": code,
@@ -173,6 +185,9 @@ class GatewayLink:
             except ConnectionError as error:
                 logger.info("The connection to kernel %s behind the gateway: %s", self._kernel_id, error)
                 why = str(error)
+            if self._leaving:
+                self._left.set()
+                await sleep_forever()
             if current_time() > lost_at + self._timeout:
                 raise KernelUnavailable(self._kernel_id, f"the gateway cannot be reached: {why}")
             await sleep(pause)

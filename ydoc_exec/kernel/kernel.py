@@ -28,6 +28,10 @@ class Link(Protocol):
         """By what the next life of this server finds what was sent with this id; None if the kernel ends with the server."""
         ...
 
+    async def leave(self) -> None:
+        """Hear what is on its way, and then nothing more: what comes later is kept for whoever has the tether."""
+        ...
+
     def execute(self, code: str, *, stop_on_error: bool, allow_stdin: bool) -> str:
         """Send code to the kernel and return the id that its messages will name as their parent.
 

@@ -232,6 +232,9 @@ class KernelLink:
     def tether(self, parent: str) -> None:
         """A kernel of this machine ends with the server."""
 
+    async def leave(self) -> None:
+        """There is nothing to leave."""
+
     def execute(self, code: str, *, stop_on_error: bool, allow_stdin: bool) -> str:
         """Send code to the kernel and return the id that its messages will name as their parent.
 

@@ -274,14 +274,17 @@ class KernelRunner:
             self._post(Adopted(Request(run.id, stop_on_error=run.stop_on_error)))
             self._set_status("busy")
 
-    def leave(self, reason: str) -> bool:
+    async def leave(self, reason: str) -> bool:
         """Stop serving, and leave the run that the kernel has to the next life of this server; what waits ends as lost.
 
         ``False``, and nothing is done, if there is none that could be found again.
         """
-        current = self._queue.current
-        execution = None if current is None else self._executions[current]
-        if self.closed or execution is None or execution.run.tether is None:
+        if self._left_over() is None:
+            return False
+        if self._link is not None:
+            await self._link.leave()
+        execution = self._left_over()
+        if execution is None:
             return False
         self._flush()
         self._post(Left(reason))
@@ -795,6 +798,12 @@ class KernelRunner:
             if self.outdated:
                 attempt.cancel()
             await sleep(PROCESS_POLL)
+
+    def _left_over(self) -> Execution | None:
+        """What the next life of this server can go on with."""
+        current = self._queue.current
+        execution = None if current is None else self._executions[current]
+        return None if self.closed or execution is None or execution.run.tether is None else execution
 
     async def _process_started(self) -> None:
         """Wait until the kernel has a process, and take note which."""

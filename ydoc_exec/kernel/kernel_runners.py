@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import anyio
 import zmq.asyncio
-from anyio import Event, Lock
+from anyio import Event, Lock, create_task_group
 from anyio.abc import TaskGroup, TaskStatus
 
 from ydoc_exec.errors import KernelNotFound, KernelUnavailable
@@ -154,15 +154,26 @@ class KernelRunners:
         if runner is not None:
             runner.interrupted()
 
+    async def leave(self, reason: str) -> None:
+        """Take no more, and leave what kernels have that outlive the server to its next life, if that is wanted
+        (``leave_kernels``)."""
+        self._closed = True
+        if not self._settings.leave_kernels:
+            return
+
+        async def one(runner: KernelRunner) -> None:
+            if await runner.leave(reason):
+                self.left.add(runner.kernel_id)
+
+        async with create_task_group() as tasks:
+            for runner in list(self._runners.values()):
+                tasks.start_soon(one, runner)
+
     def close(self, reason: str) -> None:
-        """End every run of every kernel and take no more. What kernels have that outlive the server is left to its next
-        life, if that is wanted (``leave_kernels``)."""
+        """End every run of every kernel and take no more."""
         self._closed = True
         for runner in list(self._runners.values()):
-            if self._settings.leave_kernels and runner.leave(reason):
-                self.left.add(runner.kernel_id)
-            else:
-                runner.close(reason)
+            runner.close(reason)
 
     # Private
 
