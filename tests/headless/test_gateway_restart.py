@@ -228,9 +228,8 @@ async def test_somebody_else_is_connected_meanwhile(
     )
     async with connect(address, max_size=None, close_timeout=0.1):
         await start_again(server, tab, "killed")
-        await tab.wait(lambda: tab.prompts.get(run))
-        for value in ("Ada", "Bea"):
-            await tab.wait(lambda: tab.prompts.get(run))
+        for text, value in (("Name?", "Ada"), ("Again?", "Bea")):
+            await tab.wait(lambda text=text: tab.prompts.get(run, {}).get("prompt") == text)  # type: ignore[misc]
             answer = await tab.request(
                 "POST", f"/api/kernels/{kernel}/input", {"run_id": run, "value": value}
             )
