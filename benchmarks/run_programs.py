@@ -108,13 +108,17 @@ class ThroughServer:
 
 
 class RunClient(DocumentClient):
-    """A client of a room that has a connection for its requests, as a browser has."""
+    """A client of a room that has a connection for its requests, and keeps its cookies, as a browser does.
+
+    Without its cookie Jupyter Server makes another anonymous user of each request with a token, and logs it.
+    """
 
     async def __aenter__(self) -> RunClient:
         await super().__aenter__()
         self._ids: list[str] = [cell["id"] for cell in self._cells]
         host, _, port = self._server.url.rpartition("/")[2].partition(":")
         self._reader, self._writer = await asyncio.open_connection(host, int(port))
+        self._cookies: dict[str, str] = {}
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -127,12 +131,14 @@ class RunClient(DocumentClient):
         body = json.dumps({"document_id": self._room, "cell_ids": self._ids[which]}).encode()
         head = (
             f"POST /api/kernels/{kernel}/execute HTTP/1.1\r\nHost: {self._server.url.rpartition('/')[2]}\r\n"
-            f"Authorization: token {self._server.token}\r\nContent-Length: {len(body)}\r\n\r\n"
+            f"Authorization: token {self._server.token}\r\nContent-Length: {len(body)}\r\n"
         )
+        if self._cookies:
+            head += f"Cookie: {'; '.join(f'{name}={value}' for name, value in self._cookies.items())}\r\n"
         started = False
         with anyio.fail_after(TIMEOUT):
             began = time.perf_counter()
-            self._writer.write(head.encode() + body)
+            self._writer.write(f"{head}\r\n".encode() + body)
             while True:
                 await self._receive()
                 state = cell.get("execution_state")
@@ -154,6 +160,11 @@ class RunClient(DocumentClient):
         head = (await self._reader.readuntil(b"\r\n\r\n")).decode().splitlines()
         assert " 202 " in head[0], head
         [length] = (int(line.split(":")[1]) for line in head if line.lower().startswith("content-length:"))
+        for line in head:
+            name, _, value = line.partition(":")
+            if name.lower() == "set-cookie":
+                name, _, value = value.strip().partition(";")[0].partition("=")
+                self._cookies[name] = value
         await self._reader.readexactly(length)
 
 

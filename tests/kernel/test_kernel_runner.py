@@ -256,6 +256,20 @@ async def test_a_bug_before_anything_is_queued_is_the_askers(kernels: Kernels, k
         assert (await place.run(kernel_id, "1")).state is RunState.OK
 
 
+async def test_what_waits_behind_a_bug_is_withdrawn(kernels: Kernels, kernel_id: KernelId) -> None:
+    """The kernel may have the first one already; nothing else of that gesture gets there."""
+    async with place_with(kernels) as place:
+        await place.run(kernel_id, "ran = []")
+        with pytest.raises(RuntimeError):
+            await place.submit(
+                kernel_id,
+                *(f"ran.append({number})" for number in range(3)),
+                target=Broken("queued", RuntimeError),
+            )
+        run = await place.run(kernel_id, "print(ran in ([], [0]))")
+        assert place.target.text(run) == "True\n"
+
+
 async def test_closing_ends_every_run(kernels: Kernels, kernel_id: KernelId) -> None:
     async with place_with(kernels) as place:
         runs = await place.submit(

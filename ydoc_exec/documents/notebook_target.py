@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -34,6 +33,7 @@ class Place:
         hold, release: keep the document open for a run, and let go of it.
         expect_change: say that the file has not what is about to be written.
         hurry: have the file saved soon.
+        tidy_soon: have ``tidy`` called in a moment.
     """
 
     room: Room
@@ -42,6 +42,7 @@ class Place:
     release: Callable[[], None]
     expect_change: Callable[[], None]
     hurry: Callable[[], None]
+    tidy_soon: Callable[[], None]
 
 
 class NotebookTarget:
@@ -70,8 +71,8 @@ class NotebookTarget:
         self._returned: ReturnedCells | None = None
         self._written: dict[CellId, int] = {}  # the server's clock when it wrote into a cell last
         self._later: list[Callable[[Place], None]] = []
-        # What is to be a transaction of its own behind the one that is open; None while none is.
-        self._behind: list[Callable[[], None]] | None = None
+        self._in_transaction = False
+        self._over: list[CellId] = []  # whose runs have ended, and how they did is still to be read
         self._out_of_reach = False
         self._kernel_id: KernelId | None = (
             None  # whose runs came last: the notebook may have had another before
@@ -106,6 +107,7 @@ class NotebookTarget:
         """The document is being closed: nothing more is written into it."""
         if self._place is not None:
             self.restore()
+            self.tidy()
             self._displays = self._place.notebook.displays()
             self._place = self._returned = None
             self._written.clear()
@@ -131,6 +133,16 @@ class NotebookTarget:
                 self._ran.update(returned.restore())
         except ProtocolError:
             logger.exception("What %s had to show is lost", self.room_id)
+
+    def tidy(self) -> None:
+        """Take away what is said of runs that have ended: it was there to be read, for those who wait for it.
+
+        That takes a transaction of its own, so it happens a moment after the end, when everybody has been told of that,
+        or in the next transaction if that comes first: between two cells of a batch nothing else is written.
+        """
+        if self._place is not None and self._over:
+            with self._writing(self._place):
+                pass
 
     def hear(self, seen: bytes, apply: Callable[[], None]) -> None:
         """Have ``apply`` take up what a client has that connects, and had this state vector when it did.
@@ -182,26 +194,19 @@ class NotebookTarget:
     @contextmanager
     def together(self) -> Iterator[None]:
         place = self._place
-        if place is None or self._behind is not None:
+        if place is None:
             yield
             return
         # What others brought back is put right before anything of this is there.
         self.restore()
-        behind: list[Callable[[], None]] = []
-        self._behind = behind
-        try:
-            with place.room.writing(FromKernel()):
-                yield
-        finally:
-            self._behind = None
-            for write in behind:
-                write()
+        with self._writing(place):
+            yield
 
     def queued(self, runs: Sequence[Run]) -> None:
         place = self._place
         assert place is not None, "runs are queued while the document is open"
         self.restore()
-        with place.room.writing(FromKernel()):
+        with self._writing(place):
             place.expect_change()
             for run in runs:
                 place.notebook.begin(run.cell)
@@ -257,7 +262,7 @@ class NotebookTarget:
 
     def edit(self, outputs: Sequence[RunOutput]) -> None:
         def write(place: Place) -> None:
-            with place.room.writing(FromKernel()):
+            with self._writing(place):
                 for output in outputs:
                     if self.owns(output.run):
                         self._write(place, output.run, output.edits)
@@ -269,8 +274,7 @@ class NotebookTarget:
 
     def ended(self, ended: Sequence[Ended]) -> None:
         def write(place: Place) -> None:
-            owned = [item for item in ended if self.owns(item.run)]
-            with place.room.writing(FromKernel()):
+            with self._writing(place):
                 for item in ended:
                     run = item.run
                     place.notebook.set_prompt(run.id, None)
@@ -281,13 +285,14 @@ class NotebookTarget:
                     self._write(place, run, item.edits)
                     # Right behind the output: what is left of both when they are gone is one.
                     place.notebook.set_run(run.cell, run.entry())
+                    self._over.append(run.cell)
                     place.notebook.finish(run.cell, count)
                     self._results.finish(run.cell, count)
                 for item in ended:
                     if item.next_input is not None:
                         self._set_next_input(place, item.run, item.next_input)
-            # How it ended was there to be read, for those who wait for it; it is not kept in the document.
-            self._do_behind(partial(self._forget_runs, place, [item.run.cell for item in owned]))
+            self._note_written(place, *(item.run.cell for item in ended if self.owns(item.run)))
+            place.tidy_soon()
             place.hurry()
 
         place = self._place
@@ -322,6 +327,25 @@ class NotebookTarget:
             self._later.append(write)
             self._reopen()
 
+    @contextmanager
+    def _writing(self, place: Place) -> Iterator[None]:
+        """A transaction, in which what was over before it goes first."""
+        if self._in_transaction:
+            yield
+            return
+        self._in_transaction = True
+        try:
+            with place.room.writing(FromKernel()):
+                self._tidy(place)
+                yield
+        finally:
+            self._in_transaction = False
+
+    def _tidy(self, place: Place) -> None:
+        over, self._over = self._over, []
+        for cell in over:
+            place.notebook.set_run(cell, None)
+
     def _note_written(self, place: Place, *cell_ids: CellId) -> None:
         doc = place.room.doc
         self._written |= dict.fromkeys(cell_ids, clocks(doc.get_state()).get(doc.client_id, 0))
@@ -337,18 +361,6 @@ class NotebookTarget:
     def _apply(self, place: Place, run: Run, edits: Sequence[Edit]) -> None:
         place.notebook.apply(run.cell, edits)
         self._results.apply(run.cell, edits)
-
-    def _do_behind(self, write: Callable[[], None]) -> None:
-        if self._behind is None:
-            write()
-        else:
-            self._behind.append(write)
-
-    def _forget_runs(self, place: Place, cells: Sequence[CellId]) -> None:
-        with place.room.writing(FromKernel()):
-            for cell in cells:
-                place.notebook.set_run(cell, None)
-        self._note_written(place, *cells)
 
     def _set_next_input(self, place: Place, run: Run, next_input: NextInput) -> None:
         """As JupyterLab does, but what somebody has typed since the cell was sent is not replaced."""

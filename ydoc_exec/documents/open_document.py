@@ -70,6 +70,9 @@ Yjs gives each tab one of 32 bits."""
 SAVE_WAITS_SECONDS = 2.0
 """How long a save waits for the log to have what is saved."""
 
+TIDY_PAUSE = 0.02
+"""Seconds after the end of a run in which what is said of it stays, unless something else is written."""
+
 COMPACT_PAUSE = 0.1
 """Seconds before a log is compacted: whoever waits for what was just written comes first."""
 
@@ -136,6 +139,7 @@ class OpenDocument:
         self._stopping = Event()
         self._tasks: TaskGroup | None = None
         self._compacting = False
+        self._tidying = False
         self._growth = LogGrowth()
         self._deleted = False
         self._saving: Fingerprint | None = None
@@ -165,6 +169,7 @@ class OpenDocument:
                             self.release,
                             self._expect_change,
                             self.mirror.hurry,
+                            self._tidy_soon,
                         )
                     )
                 started()
@@ -469,6 +474,17 @@ class OpenDocument:
         """A task of its own, which is the next one: an observer may not write."""
         assert self.target is not None
         self.target.restore()
+
+    def _tidy_soon(self) -> None:
+        if not self._tidying and self._tasks is not None:
+            self._tidying = True
+            self._tasks.start_soon(self._tidy)
+
+    async def _tidy(self) -> None:
+        await sleep(TIDY_PAUSE)
+        self._tidying = False
+        assert self.target is not None
+        self.target.tidy()
 
     async def _correct_dirty(self) -> None:
         self._say({"dirty": self.mirror.dirty})

@@ -55,7 +55,11 @@ class OpenDocuments:
         Raises ``BadRoomId``, ``DocumentNotFound``, ``LoadFailed``, ``OpenAsOtherType``, ``OpenElsewhere`` or
         ``ServerStopping``. A failed load leaves nothing behind, so it can be tried again.
         """
-        document = await self._get(room_id)
+        document = self._documents.get(room_id)
+        if document is not None and not document.closing and not self._stopped:
+            document.hold()
+        else:
+            document = await self._get(room_id)
         try:
             yield document
         finally:

@@ -180,7 +180,7 @@ class KernelRunner:
         self._activity = activity
         self._measures = measures
         self._queue = RunQueue()
-        self._inbox: deque[QueueEvent] = deque()
+        self._inbox: deque[tuple[QueueEvent, Callable[[], None]]] = deque()
         self._handling = False
         self._executions: dict[RunId, Execution] = {}
         self._by_parent: OrderedDict[str, Execution] = OrderedDict()
@@ -216,6 +216,11 @@ class KernelRunner:
         return self._closed.is_set()
 
     @property
+    def serving(self) -> bool:
+        """Whether it has begun, and has not been closed."""
+        return self._tasks is not None and not self.closed
+
+    @property
     def outdated(self) -> bool:
         """Whether the kernel has become another process since this runner connected to it."""
         return self._process is not None and self._process is not self._kernel.ready
@@ -242,18 +247,29 @@ class KernelRunner:
     def submit(self, runs: Sequence[Run], target: RunTarget) -> None:
         """Take the runs of one gesture; they stay together and in order.
 
-        When it returns the runs are in the document, marked, and the first may have been sent. What the
-        document raises is for the caller, and nothing is queued then.
+        When it returns the runs are in the document, marked, and the first may have been sent: a kernel that has nothing to
+        do gets it first of all, and works while the document is written. What the document raises is for the caller. The
+        runs are withdrawn then, and what such a kernel says is for nobody.
         """
+        failed: BaseException | None = None
+
+        def show() -> None:
+            nonlocal failed
+            try:
+                target.queued(runs)
+                self._told.add(target)
+            except BaseException as error:
+                failed = error
+            self._book.queued(runs)
+
         with self._together(target):
-            target.queued(runs)
-            self._told.add(target)
             for run in runs:
                 self._executions[run.id] = Execution(run, target, OutputLimit(self._settings.output_limit))
-            self._book.queued(runs)
-            self._post(
-                Submitted(tuple(Request(run.id, not run.source.strip(), run.stop_on_error) for run in runs))
-            )
+            requests = tuple(Request(run.id, not run.source.strip(), run.stop_on_error) for run in runs)
+            self._post(Submitted(requests), show)
+            if failed is not None:
+                self.cancel(frozenset(run.id for run in runs))
+                raise failed
             with self._guarded():
                 target.kernel(self._kernel_entry())
 
@@ -385,19 +401,23 @@ class KernelRunner:
 
     # Private: events and effects
 
-    def _post(self, event: QueueEvent) -> None:
-        """Handle an event, and those that handling it causes, strictly one after the other."""
-        self._inbox.append(event)
+    def _post(self, event: QueueEvent, show: Callable[[], None] = lambda: None) -> None:
+        """Handle an event, and those that handling it causes, strictly one after the other.
+
+        ``show`` is called before anything is shown of what is done about it.
+        """
+        self._inbox.append((event, show))
         if self._handling:
             return
         self._handling = True
         try:
             while self._inbox:
-                self._perform(self._queue.handle(self._inbox.popleft()))
+                event, show = self._inbox.popleft()
+                self._perform(self._queue.handle(event), show)
         finally:
             self._handling = False
 
-    def _perform(self, effects: list[Effect]) -> None:
+    def _perform(self, effects: list[Effect], show: Callable[[], None]) -> None:
         # Before anything else, so that the kernel works while what came before is written into the document. What it
         # says is read later, whatever it is.
         sent = {
@@ -405,6 +425,7 @@ class KernelRunner:
             for effect in effects
             if isinstance(effect, Execute) and self._send(self._executions[effect.run])
         }
+        show()
         for finishing, group in groupby(effects, key=lambda effect: isinstance(effect, Finish)):
             if finishing:
                 self._finish([effect for effect in group if isinstance(effect, Finish)])
@@ -415,7 +436,7 @@ class KernelRunner:
                         self._show_started(self._executions[effect.run])
                 elif isinstance(effect, Connect):
                     if self.closed:
-                        self._inbox.append(KernelLost(self._why_closed))
+                        self._post(KernelLost(self._why_closed))
                     self._start_task(self._keep_link)
                 elif isinstance(effect, AwaitIdle):
                     self._await_end(self._executions[effect.run], IdleOverdue(effect.run))
@@ -434,16 +455,16 @@ class KernelRunner:
             )
         except (OSError, zmq.ZMQError) as error:
             self._drop_link()
-            self._inbox.append(KernelLost(f"its connection failed: {error}"))
+            self._post(KernelLost(f"its connection failed: {error}"))
             return False
         # Noted in the same step as the send: no message can arrive before we know whose it is.
         self._by_parent[parent] = execution
         run.tether = self._link.tether(parent)
         execution.reducer = self._reducer()
-        run.started_at = now()
         return True
 
     def _show_started(self, execution: Execution) -> None:
+        execution.run.started_at = now()
         self._book.started(execution.run)
         # It is, with whatever it does before this; and what it says itself would be a transaction of its own.
         self._set_status("busy")

@@ -90,6 +90,9 @@ class KernelRunners:
     async def _get(self, kernel_id: KernelId) -> KernelRunner:
         if kernel_id not in self._managers:
             raise KernelNotFound(kernel_id)
+        runner = self._runners.get(kernel_id)
+        if runner is not None and runner.serving and not runner.outdated:
+            return runner
         async with self._starting:
             if self._closed:
                 raise KernelUnavailable(kernel_id, "the server stops")
