@@ -220,7 +220,7 @@ class NotebookTarget:
         place = self._place
         assert place is not None, "runs are adopted while the document is open"
         self.restore()
-        with place.room.writing(FromKernel()):
+        with self._writing(place):
             result = place.notebook.result(run.cell)
             if result is not None:
                 self._results.begin(run.cell)
@@ -250,7 +250,7 @@ class NotebookTarget:
         if place is None:
             return  # closed by a failure; ``attach`` says it
         self.restore()
-        with place.room.writing(FromKernel()):
+        with self._writing(place):
             if self.owns(run):
                 self._write(place, run, output.edits)
                 place.notebook.set_run(run.cell, run.entry())
