@@ -144,6 +144,7 @@ def test_what_is_left_of_a_password_says_nothing_of_it(value: str, text: str) ->
     with pytest.raises(PromptAnswered) as late:
         prompts.answer(asked.run, asked.id, answer("other"))
     assert late.value.value is None
+    assert repr(answer("my secret")) == repr(answer("another"))
     assert asked.echo(value) == f"{text} {DOTS}\n"
     assert len(DOTS) == 8
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from types import MappingProxyType
 from typing import Any, Final
@@ -96,12 +96,16 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Who answered a question, and what. Of a password ``value`` is None: nobody keeps it."""
+    """Who answered a question, and what. Of a password ``value`` is None as soon as it was sent: nobody keeps it."""
 
     user: str
     name: str
     at: str
-    value: str | None
+    value: str | None = field(repr=False)
+
+    def kept(self, prompt: Prompt) -> Answer:
+        """What of it may be known afterwards."""
+        return replace(self, value=None) if prompt.password else self
 
 
 @dataclass(slots=True)
@@ -150,9 +154,7 @@ class Prompts:
                     run, known.prompt.id, known.answer.user, known.answer.name, known.answer.value
                 )
             raise PromptWithdrawn(known.prompt.id)
-        if known.prompt.password:
-            answer = Answer(answer.user, answer.name, answer.at, None)
-        known.answer = answer
+        known.answer = answer.kept(known.prompt)
         return known.prompt
 
     def end(self, run: RunId) -> Prompt | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ydoc_exec.errors import BadRequest
@@ -180,7 +180,7 @@ class InputBody:
     What is wrong is said without the value: it may be a password.
     """
 
-    value: str
+    value: str = field(repr=False)
     run: RunId | None = None
     prompt: PromptId | None = None
 

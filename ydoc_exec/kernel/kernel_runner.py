@@ -305,6 +305,7 @@ class KernelRunner:
         self._flush()
         self._post(Left(reason))
         del self._executions[execution.run.id]
+        self._book.prompts.end(execution.run.id)  # nothing is sent any more; the run still says what it asks
         with self._guarded():
             execution.target.left(execution.run)
         self.close(reason)
@@ -340,7 +341,7 @@ class KernelRunner:
             echo = {"name": "stdin", "text": prompt.echo(value)}
             execution.feed({"msg_type": "stream", "content": echo})
         execution.run.prompt = None
-        self._book.answered(execution.run, prompt, answer)
+        self._book.answered(execution.run, prompt, answer.kept(prompt))
         self._show_waiting(execution)
         return prompt
 
