@@ -216,6 +216,10 @@ class LabServer:
         """A user's setting of the notebook, such as ``windowingMode="none"``."""
         self._set("notebook-extension", "tracker", **options)
 
+    def restart_kernels_unasked(self) -> None:
+        """As after "Do not ask me again" in the dialog about restarting a kernel."""
+        self._set("apputils-extension", "sessionDialogs", skipKernelRestartDialog=True)
+
     def add_kernel_spec(self, name: str, spec: dict[str, Any]) -> None:
         """Make a kernel available, as ``jupyter kernelspec install`` does."""
         folder = self._data / "kernels" / name

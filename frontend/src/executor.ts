@@ -7,11 +7,12 @@ import {
   type INotebookModel
 } from '@jupyterlab/notebook';
 import { nullTranslator } from '@jupyterlab/translation';
-import { UUID } from '@lumino/coreutils';
+import { PromiseDelegate, UUID } from '@lumino/coreutils';
 
 import { Refused, type AcceptedRun, type ExecutionApi } from './api';
 import { sendBarrier, type RoomConnection } from './barrier';
 import { BatchQueue } from './batch';
+import { Restarts, type Restart } from './restart';
 import { documentOf, type Rooms } from './rooms';
 import { RunWatch, type Outcome } from './runs';
 
@@ -30,7 +31,10 @@ const SETTLE_TIMEOUT = 2_000;
 interface Request {
   options: Options;
   cell: CodeCell;
-  resolve: (success: boolean) => void;
+  /** The restart of the kernel that it was made in. */
+  restart: Restart<Request> | null;
+  ended: Promise<boolean>;
+  resolve: (success: boolean | Promise<boolean>) => void;
   reject: (reason: Error) => void;
 }
 
@@ -65,9 +69,16 @@ export class ServerCellExecutor implements INotebookCellExecutor {
       return runCell(options);
     }
     try {
-      return await new Promise<boolean>((resolve, reject) => {
-        this.queueOf(notebook).add({ options, cell: cell as CodeCell, resolve, reject });
+      const ended = new PromiseDelegate<boolean>();
+      this.queueOf(notebook).add({
+        options,
+        cell: cell as CodeCell,
+        restart: this.restarts.of(sessionContext),
+        ended: ended.promise,
+        resolve: ended.resolve.bind(ended),
+        reject: ended.reject.bind(ended)
       });
+      return await ended.promise;
     } catch (error) {
       if (cell.isDisposed) {
         return false;
@@ -104,6 +115,10 @@ export class ServerCellExecutor implements INotebookCellExecutor {
     let requests = all;
     let watch: RunWatch | null = null;
     try {
+      const restart = await this.restartOf(first);
+      if (restart && joined(withoutDisposed(all), restart)) {
+        return;
+      }
       const kernelId = await this.kernelFor(all);
       requests = withoutDisposed(all);
       const doc = documentOf(notebook);
@@ -122,6 +137,17 @@ export class ServerCellExecutor implements INotebookCellExecutor {
       watch?.dispose();
       refuse(requests, error);
     }
+  }
+
+  /** The restart that a request belongs to, when it is over; the last one if one comes after the other. */
+  private async restartOf({ options, restart }: Request): Promise<Restart<Request> | null> {
+    let last: Restart<Request> | null = null;
+    while (restart && restart !== last) {
+      last = restart;
+      await Promise.race([last.over, pause(KERNEL_TIMEOUT)]);
+      restart = options.sessionContext ? this.restarts.of(options.sessionContext) : null;
+    }
+    return last;
   }
 
   /** The kernel to ask, after the dialogs it takes; `null` when there is none and all requests are answered. */
@@ -216,6 +242,23 @@ export class ServerCellExecutor implements INotebookCellExecutor {
   }
 
   private readonly queues = new WeakMap<INotebookModel, BatchQueue<Request>>();
+  private readonly restarts = new Restarts<Request>();
+}
+
+/** Whether the very same was sent for a gesture of the same restart; then this one ends as that does. */
+function joined(requests: Request[], restart: Restart<Request>): boolean {
+  const wanted = JSON.stringify(
+    requests.map(({ cell }) => [cell.model.id, cell.model.sharedModel.getSource()])
+  );
+  const sent = restart.sent.get(wanted);
+  if (!sent) {
+    restart.sent.set(wanted, requests);
+    return false;
+  }
+  requests.forEach(({ resolve }, index) => {
+    resolve(sent[index]?.ended ?? false);
+  });
+  return true;
 }
 
 /** See one run to its end and settle its promise. Never rejects. */

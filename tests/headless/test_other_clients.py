@@ -6,12 +6,15 @@ The requests that the front ends of ``jupyter-server-nbmodel`` and ``jupyter-ser
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from anyio import to_thread
+from anyio import create_task_group, to_thread
 from jupyter_kernel_client import JupyterKernelClient
 from jupyter_nbmodel_client import NbModelClient, get_jupyter_notebook_websocket_url
 
 from tests.headless.client import RoomClient
+from tests.headless.test_runs import gate
 from tests.server import LabServer, eventually, stream_text
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
@@ -70,19 +73,31 @@ async def test_they_see_what_the_server_runs(shared_server: LabServer) -> None:
 
 
 async def test_a_kernel_client_on_the_notebooks_kernel(shared_server: LabServer) -> None:
-    """It goes past our queue, to the same kernel: both have their own output, and neither waits for ever."""
+    """It goes past our queue, to the same kernel: both have their own output, and neither waits for ever.
+
+    Which of them is first is decided where they meet, in the kernel: a run that is queued need not be there yet.
+    """
     server, name = shared_server, "shared-kernel.ipynb"
-    server.write_notebook(name, "import time; time.sleep(1); x = 1; print('cell')", "print(x)")
+    server.write_notebook(name, gate("go") + "\nx = 1\nprint('cell')", "print(x)")
     async with RoomClient(server, name) as tab:
         kernel_id = await tab.start_kernel()
         with kernel_client(server, kernel_id) as kernel:
             runs = await tab.execute(kernel_id, [0])
-            reply = await to_thread.run_sync(kernel.execute, "x = x + 1; print('client')")
-            assert reply["status"] == "ok"
+            await tab.wait_lines(0, 1)  # it is in the kernel
+            replies: list[dict[str, Any]] = []
+
+            async def execute() -> None:
+                replies.append(await to_thread.run_sync(kernel.execute, "x = x + 1; print('client')"))
+
+            async with create_task_group() as tasks:
+                tasks.start_soon(execute)
+                (server.root / "go").touch()
+            [reply] = replies
+            assert reply["status"] == "ok", reply
             assert [output["text"] for output in reply["outputs"]] == ["client\n"]
             assert await tab.ends(kernel_id, runs) == ["ok"]
             assert await tab.ends(kernel_id, await tab.execute(kernel_id, [1])) == ["ok"]
-            assert (tab.printed(0), tab.printed(1)) == ("cell\n", "2\n")
+            assert (tab.printed(0), tab.printed(1)) == ("began\ncell\n", "2\n")
             assert await to_thread.run_sync(kernel.get_variable, "x")
             assert "x" in [variable["name"] for variable in await to_thread.run_sync(kernel.list_variables)]
             await to_thread.run_sync(kernel.restart)

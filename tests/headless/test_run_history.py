@@ -104,6 +104,28 @@ async def test_what_is_forgotten_in_memory_is_known(servers: Servers) -> None:
         assert [await place.read(f"/{run}") for run in runs] == records
 
 
+async def test_for_how_long_runs_are_known(servers: Servers) -> None:
+    """For less than a second here. A server drops what is older when it writes for the first time, and then now and then."""
+    server = servers("--YdocExec.runs_days=0.00001")
+    server.write_notebook("a.ipynb", "1")
+
+    async def run() -> str:
+        """Run the cell and wait until that is written down."""
+        async with RoomClient(server, "a.ipynb") as client:
+            kernel = await client.start_kernel()
+            [run] = await client.execute(kernel, [0])
+            assert await client.ends(kernel, [run]) == ["ok"]
+        await eventually(lambda: written(server, run))
+        return f"/api/kernels/{kernel}/requests/{run}"
+
+    old = await run()
+    assert server.api("GET", old).json()["state"] == "ok"
+    server.restart()
+    new = await run()
+    assert server.api("GET", new).json()["state"] == "ok"
+    await eventually(lambda: server.api("GET", old).status_code == 404)
+
+
 async def test_a_history_that_cannot_be_written_stops_no_run(servers: Servers, tmp_path: Path) -> None:
     (tmp_path / "a-file").write_text("")
     server = servers(

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import anyio
 import pytest
@@ -20,9 +21,23 @@ TWENTY_SECONDS = "import time\nfor i in range(40):\n    print('line', i)\n    ti
 TWENTY_SECONDS_LINES = [f"line {i}" for i in range(40)]
 
 
-def slow(name: int, seconds: float = 1.0) -> str:
+def slow(name: int, seconds: float) -> str:
     """A cell that takes its time and says which cells came before it."""
     return f"import time\norder = [*globals().get('order', []), {name}]\ntime.sleep({seconds})\nprint(order)"
+
+
+def gated(name: int) -> str:
+    """One that takes until it is let go (``go``)."""
+    return (
+        f"import os, time\norder = [*globals().get('order', []), {name}]\n"
+        f"while not os.path.exists('go-{name}'): time.sleep(0.02)\nprint(order)"
+    )
+
+
+def go(server: LabServer, *names: int) -> None:
+    """Let these cells end."""
+    for name in names:
+        (server.root / f"go-{name}").touch()
 
 
 async def test_1_coming_back_in_the_middle_of_a_run(server: LabServer) -> None:
@@ -76,41 +91,63 @@ async def test_2_everything_is_in_the_file_before_anybody_comes_back(servers: Se
 
 
 async def test_3_the_cells_of_one_gesture_run_in_its_order(server: LabServer) -> None:
-    server.write_notebook("a.ipynb", *(slow(n) for n in range(5)))
+    """Of five cells three run while nobody is there."""
+    server.write_notebook("a.ipynb", *map(gated, range(5)))
+    expected = [[str(list(range(n + 1)))] for n in range(5)]
+
+    def in_file() -> list[dict[str, Any]]:
+        return list(server.read_notebook("a.ipynb")["cells"])
+
     async with RoomClient(server, "a.ipynb") as first:
         kernel = await first.start_kernel()
         await first.execute(kernel, range(5))
         await first.wait(lambda: first.markers() == ["running"] * 5)
-        await first.wait(lambda: first.count(0) == 1)
+        states = ["running", *["queued"] * 4]
+        await first.wait(
+            lambda: first.live_runs == {first.cell_id(n): state for n, state in enumerate(states)}
+        )
+        go(server, 0)
+        await first.wait(lambda: first.ended(0, 1))
 
+    go(server, 1, 2, 3)
+    await eventually(lambda: [cell["execution_count"] for cell in in_file()] == [1, 2, 3, 4, None])
+    assert [stream_text(cell).splitlines() for cell in in_file()] == [*expected[:4], []]
     async with RoomClient(server, "a.ipynb") as second:
-        assert second.markers() == ["idle"] + ["running"] * 4
-        states = ["running", "queued", "queued", "queued"]
-        assert second.live_runs == {second.cell_id(index + 1): state for index, state in enumerate(states)}
-        await second.wait(lambda: "running" not in second.markers())
-        assert second.counts() == [1, 2, 3, 4, 5]
-        assert [second.lines(n)[0] for n in range(5)] == [str(list(range(n + 1))) for n in range(5)]
+        assert second.markers() == ["idle"] * 4 + ["running"]
+        assert second.live_runs == {second.cell_id(4): "running"}
+        assert second.counts() == [1, 2, 3, 4, None]
+        assert [second.lines(n) for n in range(5)] == [*expected[:4], []]
+        assert second.execution["kernel"]["status"] == "busy"
+        assert await second.kernel_status(kernel) == "busy"
+
+    go(server, 4)  # nobody comes back for it
+    await eventually(lambda: in_file()[4]["execution_count"] == 5)
+    assert [stream_text(cell).splitlines() for cell in in_file()] == expected
 
 
-async def test_3_requests_that_are_made_one_by_one_run_in_the_order_of_their_answers(
-    server: LabServer,
-) -> None:
+async def test_3_requests_that_are_made_one_by_one_run_in_their_order(server: LabServer) -> None:
+    """In that in which the server took them; and who was answered was before all that was asked for then."""
     server.write_notebook("a.ipynb", *(slow(n, 0.1) for n in range(5)))
     delays = random.Random(3)
     async with RoomClient(server, "a.ipynb") as client:
         kernel = await client.start_kernel()
-        answered: list[int] = []
+        taken: dict[int, int] = {}
+        before: dict[int, set[int]] = {}
 
         async def run_later(index: int) -> None:
             await anyio.sleep(delays.uniform(0, 0.5))
-            await client.execute_stock(kernel, index)
-            answered.append(index)
+            before[index] = set(taken)
+            run = await client.execute_stock(kernel, index)
+            taken[index] = (await client.run(kernel, run))["seq"]
 
         async with anyio.create_task_group() as group:
             for index in range(5):
                 group.start_soon(run_later, index)
         await client.wait(lambda: None not in client.counts() and "running" not in client.markers())
-        assert sorted(range(5), key=lambda index: client.count(index) or 0) == answered
+        counts = {index: client.count(index) or 0 for index in range(5)}
+        assert sorted(counts, key=counts.__getitem__) == sorted(taken, key=taken.__getitem__)
+        assert all(counts[index] > counts[other] for index in before for other in before[index])
+        assert any(before.values())
 
 
 async def test_4_two_clients_see_the_same(server: LabServer) -> None:
@@ -154,20 +191,23 @@ async def test_6_nobody_is_there_for_most_of_a_long_run(servers: Servers) -> Non
     """For longer than a document lingers; the test in the browser does it for 75 seconds."""
     server = servers("--YdocExec.linger=2")
     server.write_notebook(
-        "a.ipynb", "import time\nfor i in range(90):\n    print('line', i, flush=True)\n    time.sleep(0.3)"
+        "a.ipynb",
+        "import os, time\nfor i in range(90):\n    print('line', i, flush=True)\n    time.sleep(0.1)\n"
+        "    while i == 60 and not os.path.exists('go'): time.sleep(0.05)",
     )
     async with RoomClient(server, "a.ipynb") as first:
         kernel = await first.start_kernel()
         await first.execute(kernel, [0])
         await first.wait_lines(0, 2)
 
-    await anyio.sleep(22)  # the claim itself
+    await anyio.sleep(8)  # the claim itself
 
     async with RoomClient(server, "a.ipynb") as second:
         assert second.marker(0) == "running"
-        assert second.lines(0) == [f"line {i}" for i in range(len(second.lines(0)))]
-        assert 60 <= len(second.lines(0)) < 90
-        await second.wait(lambda: second.marker(0) == "idle", timeout=40)
+        await second.wait_lines(0, 61)
+        assert second.lines(0) == [f"line {i}" for i in range(61)]
+        (server.root / "go").touch()
+        await second.wait(lambda: second.marker(0) == "idle")
         assert second.lines(0) == [f"line {i}" for i in range(90)]
         assert second.count(0) == 1
         assert await second.save() == "success"

@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import anyio
+from jupyter_client.asynchronous.client import AsyncKernelClient
 
 from tests.kernel.recorder import Recorder
 from ydoc_exec.ids import CellId, KernelId, RoomId, new_run_id
@@ -77,6 +79,12 @@ class Place:
         return await self.runners.get(kernel_id)
 
 
+def until_there(file: Path) -> str:
+    """A cell that says that it has begun and goes on until there is such a file."""
+    wait = f"while not os.path.exists({str(file)!r}): time.sleep(0.02)"
+    return f"import os, time\nprint('began', flush=True)\n{wait}"
+
+
 @asynccontextmanager
 async def place_with(kernels: Kernels, **settings: Any) -> AsyncIterator[Place]:
     """Runners that last as long as the block."""
@@ -109,6 +117,19 @@ async def telling(kernels: Kernels, place: Place, kernel_id: KernelId) -> AsyncI
         yield
     finally:
         logger.remove_listener(listener=told)
+
+
+@asynccontextmanager
+async def somebody(kernels: Kernels, kernel_id: KernelId) -> AsyncIterator[AsyncKernelClient]:
+    """Another client of the kernel, such as a console. It has no heartbeat: one that comes late on a busy machine makes it
+    believe that the kernel has died."""
+    client = kernels.get_kernel(kernel_id).client_factory()
+    client.load_connection_info(kernels.get_kernel(kernel_id).get_connection_info(session=False))
+    client.start_channels(hb=False)
+    try:
+        yield client
+    finally:
+        client.stop_channels()
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from tests.kernel.place import Kernels, kernel_of, place_with
+from tests.kernel.place import Kernels, kernel_of, place_with, somebody, until_there
 from tests.room.waiting import until
 from ydoc_exec.execution.run_state import RunState
 from ydoc_exec.ids import KernelId
@@ -25,15 +25,26 @@ def manager_of(kernels: Kernels, kernel_id: KernelId) -> Any:
     return kernels.get_kernel(kernel_id)
 
 
-async def test_busy_and_idle_and_when(kernels: Kernels, kernel_id: KernelId) -> None:
+async def answered(kernels: Kernels, kernel_id: KernelId) -> None:
+    """Come back when the kernel has answered a question that is put now, and all that it said before has come."""
+    async with somebody(kernels, kernel_id) as client:
+        await client.wait_for_ready(timeout=30)
+        question = client.kernel_info()
+        while (await client.get_iopub_msg(timeout=30))["parent_header"].get("msg_id") != question:
+            pass
+    await anyio.sleep(0.05)  # one socket has heard it, and the others have it too
+
+
+async def test_busy_and_idle_and_when(kernels: Kernels, kernel_id: KernelId, tmp_path: Path) -> None:
     async with place_with(kernels) as place:
         await place.run(kernel_id, "1")
         manager = manager_of(kernels, kernel_id)
         await until(lambda: manager.execution_state == "idle")
         before = datetime.now(timezone.utc)
-        [run] = await place.submit(kernel_id, "import time; print('x', flush=True); time.sleep(0.5)")
-        await place.target.wait_text(run, "x")
+        [run] = await place.submit(kernel_id, until_there(tmp_path / "go"))
+        await place.target.wait_text(run, "began")
         await until(lambda: manager.execution_state == "busy")
+        (tmp_path / "go").touch()
         await place.target.wait_ended(run)
         await until(lambda: manager.execution_state == "idle")
         assert before < manager.last_activity <= datetime.now(timezone.utc)
@@ -53,7 +64,7 @@ async def test_asking_for_its_info_is_no_activity(kernels: Kernels, kernel_id: K
         client.start_channels()
         try:
             await client.wait_for_ready(timeout=30)
-            await anyio.sleep(0.2)
+            await answered(kernels, kernel_id)
             assert manager.last_activity == before
             assert manager.execution_state == "idle"
             # What others run is activity.
@@ -63,11 +74,11 @@ async def test_asking_for_its_info_is_no_activity(kernels: Kernels, kernel_id: K
             client.stop_channels()
 
 
-async def test_a_kernel_that_is_restarted_is_watched_on(kernels: Kernels) -> None:
+async def test_a_kernel_that_is_restarted_is_watched_on(kernels: Kernels, tmp_path: Path) -> None:
     async with place_with(kernels) as place, kernel_of(kernels, place) as kernel_id:
         await place.run(kernel_id, "1")
         manager = manager_of(kernels, kernel_id)
-        for _ in range(2):
+        for number in range(2):
             await (await kernels.restart_kernel(kernel_id))
             before = manager.last_activity
             # The server's own socket takes a moment to find the new process, and misses what is said till then.
@@ -75,9 +86,11 @@ async def test_a_kernel_that_is_restarted_is_watched_on(kernels: Kernels) -> Non
             client.start_channels()
             await client.wait_for_ready(timeout=30)
             client.stop_channels()
-            [run] = await place.submit(kernel_id, "import time; print('x', flush=True); time.sleep(1)")
-            await place.target.wait_text(run, "x")
+            go = tmp_path / f"go-{number}"
+            [run] = await place.submit(kernel_id, until_there(go))
+            await place.target.wait_text(run, "began")
             await until(lambda: manager.execution_state == "busy")
+            go.touch()
             await place.target.wait_ended(run)
             await until(lambda: manager.execution_state == "idle")
             assert manager.last_activity > before
@@ -93,8 +106,7 @@ async def test_a_silent_cell_goes_on_and_then_the_kernel_ages(
     async with place_with(kernels) as place, kernel_of(kernels, place) as kernel_id:
         manager = manager_of(kernels, kernel_id)
         go = tmp_path / "go"
-        wait = f"while not os.path.exists({str(go)!r}): time.sleep(0.02)"
-        [run] = await place.submit(kernel_id, f"import os, time\nprint('began', flush=True)\n{wait}")
+        [run] = await place.submit(kernel_id, until_there(go))
         await place.target.wait_text(run, "began")
         await until(lambda: manager.execution_state == "busy")
         for _ in range(3):
@@ -107,7 +119,7 @@ async def test_a_silent_cell_goes_on_and_then_the_kernel_ages(
         go.touch()
         await place.target.wait_ended(run)
         await until(lambda: manager.execution_state == "idle")
-        await anyio.sleep(0.2)  # the last word about it
+        await answered(kernels, kernel_id)  # so that the last word about the run has been read
         last = manager.last_activity
         await anyio.sleep(0.5)  # the claim itself, with the link up
         assert manager.last_activity == last
@@ -138,7 +150,9 @@ async def test_busy_kernels_are_culled_if_that_is_wanted(
         assert [run.state for run in runs] == [RunState.LOST] * 2
 
 
-async def test_when_the_link_is_gone_the_server_listens_itself(kernels: Kernels, kernel_id: KernelId) -> None:
+async def test_when_the_link_is_gone_the_server_listens_itself(
+    kernels: Kernels, kernel_id: KernelId, tmp_path: Path
+) -> None:
     manager = manager_of(kernels, kernel_id)
     async with place_with(kernels) as place:
         await place.run(kernel_id, "1")
@@ -148,8 +162,9 @@ async def test_when_the_link_is_gone_the_server_listens_itself(kernels: Kernels,
     client.start_channels()
     try:
         await client.wait_for_ready(timeout=30)
-        client.execute("import time; time.sleep(0.5)")
+        client.execute(until_there(tmp_path / "go"))
         await until(lambda: manager.execution_state == "busy")
+        (tmp_path / "go").touch()
         await until(lambda: manager.execution_state == "idle")
         assert manager.last_activity > before
     finally:

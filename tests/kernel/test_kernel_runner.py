@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from itertools import groupby
+from pathlib import Path
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-from tests.kernel.place import Kernels, Place, place_with
+from tests.kernel.place import Kernels, Place, place_with, until_there
 from tests.kernel.recorder import Recorder
 from ydoc_exec.execution.events import IdleOverdue
 from ydoc_exec.execution.run_state import RunState
@@ -137,14 +138,17 @@ print('early')"""
         assert place.target.text(second) == "before\nafter\n"
 
 
-async def test_a_cell_that_is_run_again_belongs_to_the_new_run(kernels: Kernels, kernel_id: KernelId) -> None:
-    wait = "import threading, sys\ngo = threading.Event()\nprint('old', flush=True)\n"
+async def test_a_cell_that_is_run_again_belongs_to_the_new_run(
+    kernels: Kernels, kernel_id: KernelId, tmp_path: Path
+) -> None:
     async with place_with(kernels) as place:
-        [old] = await place.submit(kernel_id, wait + "go.wait(1)\nprint('still old')", cell="same")
-        await place.target.wait_text(old, "old")
+        code = until_there(tmp_path / "go") + "\nprint('still old')"
+        [old] = await place.submit(kernel_id, code, cell="same")
+        await place.target.wait_text(old, "began")
         [new] = await place.submit(kernel_id, "print('new')", cell="same")
+        (tmp_path / "go").touch()
         await place.target.wait_ended(old, new)
-        assert place.target.text(old) == "old\n"
+        assert place.target.text(old) == "began\n"
         assert place.target.text(new) == "new\n"
         assert [old.state, new.state] == [RunState.OK, RunState.OK]
 

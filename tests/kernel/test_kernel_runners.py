@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 
 import anyio
@@ -12,7 +13,7 @@ import pytest
 from jupyter_client.kernelspec import KernelSpecManager as Specs
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 
-from tests.kernel.place import Kernels, kernel_of, place_with, telling
+from tests.kernel.place import Kernels, kernel_of, place_with, telling, until_there
 from tests.server import eventually
 from ydoc_exec.errors import KernelNotFound, KernelUnavailable
 from ydoc_exec.execution.run_state import RunState
@@ -49,10 +50,44 @@ async def test_a_kernel_that_dies_before_the_link_is_up(kernels: Kernels) -> Non
         manager = kernels.get_kernel(kernel_id)
         os.kill(manager.provisioner.pid, signal.SIGKILL)
         [run] = await place.submit(kernel_id, "print('in the next life')")
-        await place.target.wait_ended(run, timeout=20)
+        await place.target.wait_ended(run, timeout=60)
         # It had not even begun to live, so nothing is lost.
         assert place.target.text(run) == "in the next life\n"
         assert (await place.run(kernel_id, "1")).state is RunState.OK
+
+
+async def test_a_kernel_that_ends_whenever_it_is_started(tmp_path: Path) -> None:
+    """It gets a second chance, and the end of that is not waited for until the restarter looks again."""
+    spec = tmp_path / "exits"
+    spec.mkdir()
+    argv = [sys.executable, "-c", "import sys; sys.exit(3)", "{connection_file}"]
+    (spec / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "", "language": ""}))
+    manager = AsyncMappingKernelManager(  # type: ignore[no-untyped-call]
+        root_dir=str(tmp_path),
+        connection_dir=str(tmp_path),
+        kernel_spec_manager=Specs(kernel_dirs=[str(tmp_path)]),
+    )
+    restarts = 0
+
+    def restarted() -> None:
+        nonlocal restarts
+        restarts += 1
+
+    try:
+        async with place_with(manager) as place:
+            kernel_id = KernelId(await manager.start_kernel(kernel_name="exits"))
+            manager.add_restart_callback(kernel_id, restarted)
+            runs = await place.submit(kernel_id, "print(1)", "print(2)")
+            await place.target.wait_ended(*runs)
+            assert [run.state for run in runs] == [RunState.LOST] * 2
+            assert all(run.outcome and "ended twice" in run.outcome.reason for run in runs)
+            assert place.target.errors(runs[0]) == ["KernelDied"]
+            assert place.target.errors(runs[1]) == []
+            assert restarts == 1
+            manager.get_kernel(kernel_id).stop_restarter()
+    finally:
+        await manager.shutdown_all(now=True)
+        manager.context.destroy(linger=0)
 
 
 async def test_a_restart(kernels: Kernels) -> None:
@@ -60,7 +95,7 @@ async def test_a_restart(kernels: Kernels) -> None:
         runs = await place.submit(kernel_id, "print(1)", LONG, "print(3)")
         await place.target.wait_text(runs[1], "began")
         await kernels.restart_kernel(kernel_id, now=True)
-        await place.target.wait_ended(*runs, timeout=10)
+        await place.target.wait_ended(*runs)
         assert [run.state for run in runs] == [RunState.OK, RunState.LOST, RunState.LOST]
         assert place.target.errors(runs[1]) == []  # whoever asked for it knows why
         again = await place.run(kernel_id, "print('again')")
@@ -105,7 +140,7 @@ async def test_a_shutdown(kernels: Kernels) -> None:
         runs = await place.submit(kernel_id, LONG, "print(2)")
         await place.target.wait_text(runs[0], "began")
         await kernels.shutdown_kernel(kernel_id, now=True)
-        await place.target.wait_ended(*runs, timeout=10)
+        await place.target.wait_ended(*runs)
         assert [run.state for run in runs] == [RunState.LOST] * 2
         with pytest.raises(KernelNotFound):
             await place.runners.get(kernel_id)
@@ -190,7 +225,7 @@ async def test_a_kernel_that_cannot_be_started_again(kernels: Kernels) -> None:
         await place.target.wait_text(runs[0], "began")
         manager._restarter.restart_limit = 0
         os.kill(manager.provisioner.pid, signal.SIGKILL)
-        await place.target.wait_ended(*runs, timeout=10)
+        await place.target.wait_ended(*runs)
         assert [run.state for run in runs] == [RunState.LOST] * 2
         assert place.target.statuses[-1] == "dead"
         assert place.target.errors(runs[0]) == ["KernelDied"]
@@ -221,7 +256,7 @@ async def test_a_kernel_without_a_restarter_dies(kernels: Kernels, monkeypatch: 
 
 
 async def test_a_kernel_of_which_nobody_can_say_whether_it_is_alive(
-    kernels: Kernels, kernel_id: KernelId, monkeypatch: pytest.MonkeyPatch
+    kernels: Kernels, kernel_id: KernelId, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Its provisioner may have to ask another machine."""
     asked = anyio.Event()
@@ -233,11 +268,12 @@ async def test_a_kernel_of_which_nobody_can_say_whether_it_is_alive(
     monkeypatch.setattr(kernel_runner, "WATCH_INTERVAL", 0.05)
     async with place_with(kernels) as place:
         manager = kernels.get_kernel(kernel_id)
-        [run] = await place.submit(kernel_id, "print('began', flush=True)\nimport time; time.sleep(1)")
+        [run] = await place.submit(kernel_id, until_there(tmp_path / "go"))
         await place.target.wait_text(run, "began")
         with monkeypatch.context() as patch:
             patch.setattr(manager.provisioner, "poll", poll)
             await asked.wait()
+        (tmp_path / "go").touch()
         await place.target.wait_ended(run)
         assert run.state is RunState.OK
 

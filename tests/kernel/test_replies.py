@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.place import Kernels, kernel_of, place_with
+from tests.kernel.place import Kernels, kernel_of, place_with, until_there
 from ydoc_exec.execution.run_state import RunState
 from ydoc_exec.ids import KernelId
 from ydoc_exec.kernel.run import Run
@@ -43,12 +43,14 @@ async def test_timings(kernels: Kernels, kernel_id: KernelId) -> None:
         assert (await place.run(kernel_id, "1")).timings == {}
 
 
-async def test_timings_are_there_while_it_runs(kernels: Kernels, kernel_id: KernelId) -> None:
+async def test_timings_are_there_while_it_runs(kernels: Kernels, kernel_id: KernelId, tmp_path: Path) -> None:
     async with place_with(kernels) as place:
-        [run] = await place.submit(kernel_id, "import time; time.sleep(1)", record_timing=True)
+        [run] = await place.submit(kernel_id, until_there(tmp_path / "go"), record_timing=True)
         await place.target.wait(lambda: ("edit", run.id) in place.target.calls)
         assert "iopub.execute_input" in run.timings or "iopub.status.busy" in run.timings
         assert not run.state.ended
+        (tmp_path / "go").touch()
+        await place.target.wait_ended(run)
 
 
 async def test_timings_of_an_error(kernels: Kernels, kernel_id: KernelId) -> None:

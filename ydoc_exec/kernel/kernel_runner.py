@@ -74,6 +74,11 @@ WATCH_INTERVAL = 5.0
 """Seconds between two looks whether a kernel that has something to do is still there. One that is not there twice is dead,
 unless Jupyter Server's restarter, which looks every 3 seconds, has started it again."""
 
+NEVER_LIVED = (
+    "The kernel ended twice before it could run anything. Choose another kernel, or look into the server's log for what it "
+    "has said."
+)
+
 PROCESS_POLL = 0.05
 """Seconds between two looks whether the process that is being connected to is another one by now."""
 
@@ -383,6 +388,9 @@ class KernelRunner:
             self._process = None
             if self._attempt is not None:
                 self._attempt.cancel()
+            return
+        if self._link is None and self._kernel.execution_state == "starting":
+            self.lose(NEVER_LIVED, said=True)
             return
         self.lose("The kernel died and was started again. What it knew is lost; run again.", said=True)
 
@@ -785,7 +793,7 @@ class KernelRunner:
                 while True:
                     await self._process_started()
                     with CancelScope() as attempt:
-                        self._start_task(self._end_if_outdated, attempt)
+                        self._start_task(self._end_if_gone, attempt)
                         await self._stay_connected(attempt)
             except Exception as error:
                 if self._link_scope is not scope:
@@ -803,6 +811,7 @@ class KernelRunner:
                 with self._activity.instead_of_server():
                     self._link = link
                     self._linked.set()
+                    self._false_start = False
                     if self._queue.current is None:
                         self._set_status(self._kernel.execution_state or "idle")
                     self._post(KernelReady())
@@ -813,12 +822,17 @@ class KernelRunner:
         finally:
             self._attempt = None
 
-    async def _end_if_outdated(self, attempt: CancelScope) -> None:
+    async def _end_if_gone(self, attempt: CancelScope) -> None:
         """Between a kernel's death and its next start ``ready`` is still the dead process's, and who connects then hears
-        nothing: the next one may have other ports."""
+        nothing: the next one may have other ports. If it has had its second chance, there is no next one to wait for."""
+        dead = False
         while self._link is None and self._attempt is attempt:
             if self.outdated:
                 attempt.cancel()
+            elif dead:
+                self.lose(NEVER_LIVED, said=True)
+                return
+            dead = self._false_start and not await self._kernel.is_alive()
             await sleep(PROCESS_POLL)
 
     def _left_over(self) -> Execution | None:
