@@ -89,6 +89,11 @@ class LabServer:
         """Bytes of its update log on disk."""
         return sum(path.stat().st_size for path in self._data.rglob("updates.db*"))
 
+    @property
+    def runs_database(self) -> Path:
+        """Where it writes down what became of runs."""
+        return self._data / "ydoc_exec" / "runs.db"
+
     def start(self) -> None:
         """Start, and come back when requests are answered."""
         assert self._process is None, "it is running already"

@@ -5,12 +5,14 @@
     │   ├── BadRoomId             400
     │   ├── NotANotebook          400
     │   └── ProtocolError         400   a websocket frame that is none
+    ├── InputForbidden            403   the policy lets others answer
     ├── NotFound                  404
     │   ├── DocumentNotFound      404
     │   ├── KernelNotFound        404
     │   ├── CellNotFound          404
     │   ├── CopyNotFound          404
     │   ├── RunNotFound           404
+    │   ├── PromptNotFound        404
     │   └── BatchNotFound         404
     ├── PredecessorNotSeen        408
     ├── Conflict                  409   fine in itself, but not now
@@ -20,6 +22,8 @@
     │   ├── LineageChanged        409
     │   ├── OpenAsOtherType       409
     │   ├── OpenElsewhere         409
+    │   ├── PromptAnswered        409
+    │   ├── PromptWithdrawn       409
     │   ├── RunEnded              409
     │   ├── RunStarted            409
     │   ├── SourceMismatch        409
@@ -31,6 +35,7 @@
     ├── ServerStopping            503
     ├── TooManyWait               503   no request more can wait for runs
     ├── KernelUnavailable         503   the kernel is there and does not answer
+    │   ├── KernelConnecting      503   it will soon
     │   └── KernelReplaced        503
     ├── RunHistoryError           503   what became of runs could not be read or written
     └── UpdateLogError            500   the update log could not be read or written
@@ -105,6 +110,22 @@ class ProtocolError(BadRequest):
         return f"A frame could not be understood: {self.why}. Reload the page to connect again."
 
 
+class InputForbidden(YdocExecError):
+    """Somebody may execute, and may not answer this question."""
+
+    status = 403
+
+    def __init__(self, policy: str) -> None:
+        super().__init__(policy)
+        self.policy = policy
+
+    def __str__(self) -> str:
+        who = {"runner": "who has run the cell", "writers": "who may change the document"}.get(
+            self.policy, self.policy
+        )
+        return f"Only {who} may answer this (input_policy={self.policy}). Ask them to."
+
+
 class NotFound(YdocExecError):
     """Something named in the request does not exist."""
 
@@ -173,6 +194,19 @@ class RunNotFound(NotFound):
 
     def __str__(self) -> str:
         return f"There is no run {self.run_id!r}, or it ended too long ago. Look at the cell itself."
+
+
+class PromptNotFound(NotFound):
+    """No question has that id, its run asks nothing, or it was answered too long ago to be remembered."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name!r} does not wait for input. Ask which do with GET /api/kernels/{{kernel_id}}/input."
+        )
 
 
 class BatchNotFound(NotFound):
@@ -310,6 +344,33 @@ class OpenElsewhere(Conflict):
 
     def __str__(self) -> str:
         return f"This document is open on {self.owner}. Close it there, or stop that server, and open it again here."
+
+
+class PromptAnswered(Conflict):
+    """Somebody else was faster. ``value`` is what was accepted, or None if that is secret."""
+
+    def __init__(self, run_id: str, prompt_id: str, user: str, name: str, value: str | None) -> None:
+        # Not the value: arguments are in what is logged of an error.
+        super().__init__(run_id, prompt_id, user)
+        self.run_id = run_id
+        self.prompt_id = prompt_id
+        self.user = user
+        self.name = name
+        self.value = value
+
+    def __str__(self) -> str:
+        return f"{self.name or self.user or 'Somebody'} has answered this already. Nothing was sent; look at the cell."
+
+
+class PromptWithdrawn(Conflict):
+    """A question that was never answered, and for whose answer nobody waits any more."""
+
+    def __init__(self, prompt_id: str) -> None:
+        super().__init__(prompt_id)
+        self.prompt_id = prompt_id
+
+    def __str__(self) -> str:
+        return "The cell does not wait for this input any more. Nothing was sent; look at the cell."
 
 
 class RunEnded(Conflict):
@@ -467,6 +528,16 @@ class KernelUnavailable(YdocExecError):
 
     def __str__(self) -> str:
         return f"Kernel {self.kernel_id!r} cannot be reached: {self.why}. Restart it and run again."
+
+
+class KernelConnecting(KernelUnavailable):
+    """A kernel that has a run from an earlier life of the server, and to which there is no connection yet."""
+
+    def __init__(self, kernel_id: str) -> None:
+        super().__init__(kernel_id, "it is being connected to")
+
+    def __str__(self) -> str:
+        return f"Kernel {self.kernel_id!r} is being connected to again. Try again in a moment."
 
 
 class KernelReplaced(KernelUnavailable):

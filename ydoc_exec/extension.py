@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from jupyter_core.paths import jupyter_data_dir
 from jupyter_server.extension.application import ExtensionApp
 from jupyter_server_fileid.manager import LocalFileIdManager
-from traitlets import Bool, Float, Integer, Unicode
+from traitlets import Bool, Enum, Float, Integer, Unicode
 
 from ydoc_exec.documents.collaboration import Collaboration
 from ydoc_exec.documents.notices import NoticeEvent
@@ -20,6 +20,7 @@ from ydoc_exec.handlers.execute_handler import PathExecuteHandler
 from ydoc_exec.handlers.kernel_connection import ready_while_busy
 from ydoc_exec.handlers.kernel_restarts import restart_one_after_the_other
 from ydoc_exec.handlers.kernel_shutdown import shut_down_whatever_happens
+from ydoc_exec.handlers.left_kernels import LeftKernels
 from ydoc_exec.handlers.metrics import Metrics
 from ydoc_exec.handlers.notebook_sessions import NotebookSessions
 from ydoc_exec.handlers.recent_errors import RecentErrors
@@ -27,13 +28,15 @@ from ydoc_exec.handlers.routes import ROUTES
 from ydoc_exec.handlers.server_gateway import ServerGateway
 from ydoc_exec.handlers.status_handler import StatusHandler
 from ydoc_exec.ids import KernelId
-from ydoc_exec.settings import Settings
+from ydoc_exec.settings import InputPolicy, Settings
 
 CONTENTS_ACTIONS = "https://events.jupyter.org/jupyter_server/contents_service/v1"
 NOTICES = "https://schema.jupyter.org/ydoc_exec/notice/v1"
 NOTICES_SCHEMA = Path(__file__).parent / "event_schemas" / "notice-v1.yaml"
 RUNS = "https://schema.jupyter.org/ydoc_exec/run/v1"
 RUNS_SCHEMA = Path(__file__).parent / "event_schemas" / "run-v1.yaml"
+PROMPTS = "https://schema.jupyter.org/ydoc_exec/prompt/v1"
+PROMPTS_SCHEMA = Path(__file__).parent / "event_schemas" / "prompt-v1.yaml"
 
 KERNEL_ACTIONS = "https://events.jupyter.org/jupyter_server/kernel_actions/v1"
 
@@ -111,8 +114,23 @@ class YdocExec(ExtensionApp):
     kernel_timeout = Float(
         DEFAULTS.kernel_timeout, help="Seconds a run waits for its kernel to be ready."
     ).tag(config=True)
+    leave_kernels = Bool(
+        DEFAULTS.leave_kernels,
+        help="Whether kernels behind a gateway that run a cell are left there when the server is stopped, so that its next "
+        "start goes on with the cell.",
+    ).tag(config=True)
     idle_timeout = Float(
         DEFAULTS.idle_timeout, help="Seconds a run waits for the idle message after its reply."
+    ).tag(config=True)
+    input_policy = Enum(
+        get_args(InputPolicy),
+        DEFAULTS.input_policy,
+        help="Who may answer what a cell asks for (input()): 'anyone' who may execute, 'writers' who may change the "
+        "document too, or the 'runner' alone, who has run the cell (which takes logins that tell people apart).",
+    ).tag(config=True)
+    prompts_keep_alive = Bool(
+        DEFAULTS.prompts_keep_alive,
+        help="Whether a kernel that waits for input counts as active, for those who end what is idle.",
     ).tag(config=True)
     access_interval = Float(
         DEFAULTS.access_interval,
@@ -159,7 +177,10 @@ class YdocExec(ExtensionApp):
             cursor_movement=self.cursor_movement,
             barrier_timeout=self.barrier_timeout,
             kernel_timeout=self.kernel_timeout,
+            leave_kernels=self.leave_kernels,
             idle_timeout=self.idle_timeout,
+            input_policy=self.input_policy,
+            prompts_keep_alive=self.prompts_keep_alive,
             access_interval=self.access_interval,
             client_backlog=self.client_backlog,
             runs_remembered=self.runs_remembered,
@@ -190,6 +211,7 @@ class YdocExec(ExtensionApp):
         self.settings[name] = ready_while_busy(self._server.web_app.settings[name])
         self._server.event_logger.register_event_schema(NOTICES_SCHEMA)
         self._server.event_logger.register_event_schema(RUNS_SCHEMA)
+        self._server.event_logger.register_event_schema(PROMPTS_SCHEMA)
 
     def initialize_handlers(self) -> None:
         """The routes of the HTTP and websocket surface."""
@@ -198,6 +220,8 @@ class YdocExec(ExtensionApp):
         wiring = {"collaboration": self._wait_for_collaboration}
         self._errors = RecentErrors()
         server = self._server
+        self._left_kernels = LeftKernels(server.kernel_manager, server.session_manager)
+        self._left: set[KernelId] = set()
         self._sessions = NotebookSessions(
             server.session_manager, server.kernel_spec_manager, server.kernel_manager.default_kernel_name
         )
@@ -230,6 +254,7 @@ class YdocExec(ExtensionApp):
         self._server.event_logger.remove_listener(listener=self._on_contents_action)
         self._stopping.set()
         await self._owner
+        self._left_kernels.leave(self._left)
         shut_down_whatever_happens(self._server.kernel_manager)
 
     # Private
@@ -257,9 +282,12 @@ class YdocExec(ExtensionApp):
                     lambda: self._server.connection_url,
                     self._emit,
                     self._emit_run,
+                    self._emit_prompt,
                     gateway=ServerGateway() if self._server.gateway_config.gateway_enabled else None,
                     chosen_for=self._sessions.chosen_for,
+                    find_kernel=self._left_kernels.find,
                 ) as collaboration:
+                    self._left = collaboration.runners.left
                     with Metrics(collaboration).exported():
                         started.set_result(collaboration)
                         await self._stopping.wait()
@@ -283,6 +311,9 @@ class YdocExec(ExtensionApp):
 
     def _emit_run(self, event: dict[str, Any]) -> None:
         self._server.event_logger.emit(schema_id=RUNS, data=event)
+
+    def _emit_prompt(self, event: dict[str, Any]) -> None:
+        self._server.event_logger.emit(schema_id=PROMPTS, data=event)
 
     async def _on_kernel_action(self, logger: Any, schema_id: str, data: dict[str, Any]) -> None:
         """Kernels are shut down, restarted and interrupted by REST, by other extensions and by the restarter alike.

@@ -17,6 +17,9 @@ RunId = NewType("RunId", str)
 BatchId = NewType("BatchId", str)
 """The runs of one gesture, which enter the queue together."""
 
+PromptId = NewType("PromptId", str)
+"""One question of a run (``input()``): a run may ask several, one after the other."""
+
 KernelId = NewType("KernelId", str)
 """A kernel, as in ``/api/kernels/{kernel_id}``."""
 
@@ -36,6 +39,11 @@ def new_run_id() -> RunId:
 def new_batch_id() -> BatchId:
     """A batch id that was never given before."""
     return BatchId(uuid4().hex)
+
+
+def new_prompt_id() -> PromptId:
+    """A prompt id that was never given before."""
+    return PromptId(uuid4().hex)
 
 
 def new_lineage() -> Lineage:

@@ -63,6 +63,9 @@ class Measures:
     ended: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     """How many runs ended so, those among them that never started."""
 
+    prompts: defaultdict[str, Durations] = field(default_factory=lambda: defaultdict(Durations))
+    """Questions of runs (``input()``), by how they ended, until then."""
+
     flushes: Durations = field(default_factory=Durations)
     """Output that was written into documents, each time."""
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+InputPolicy = Literal["anyone", "writers", "runner"]
+"""Who may answer what a cell asks for: who may execute, who may change the document too, or only who has run the cell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +79,19 @@ class Settings:
     kernel_timeout: float = 60.0
     """How long a run waits for its kernel to be ready."""
 
+    leave_kernels: bool = False
+    """Whether kernels behind a gateway that run a cell are left there when the server is stopped, for its next start to go
+    on with. (Of a server that was killed they are left in any case.)"""
+
     idle_timeout: float = 5.0
     """How long a run whose reply has come waits for the kernel's idle message, which can be lost, or for the reply when
     the kernel is idle."""
+
+    input_policy: InputPolicy = "writers"
+    """Who may answer what a cell asks for (``input()``)."""
+
+    prompts_keep_alive: bool = True
+    """Whether a kernel that waits for input counts as at work, for those who end what is idle."""
 
     access_interval: float = 30.0
     """The login and the rights of everybody who is connected are asked for again so often. Who may do less (or more)

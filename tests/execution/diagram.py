@@ -1,4 +1,4 @@
-"""The diagrams of the run queue in ``docs/ARCHITECTURE.md``, made from its tables.
+"""The diagrams of the run queue, and of what runs ask for, in ``docs/ARCHITECTURE.md``, made from their tables.
 
 ``python -m tests.execution.diagram`` writes them.
 """
@@ -10,6 +10,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TypeVar
 
+from ydoc_exec.execution.prompts import PROMPT_TRANSITIONS, PromptState
 from ydoc_exec.execution.run_queue import LINK_TRANSITIONS, TRANSITIONS, LinkState, Phase
 
 State = TypeVar("State", bound=Enum)
@@ -34,7 +35,12 @@ def diagram(table: Mapping[State, Mapping[Cause, State]], first: State) -> str:
 
 def diagrams() -> str:
     """What is between the marks of the document."""
-    return f"{diagram(TRANSITIONS, Phase.WAITING)}\n{diagram(LINK_TRANSITIONS, LinkState.DOWN)}"
+    tables = (
+        diagram(TRANSITIONS, Phase.WAITING),
+        diagram(LINK_TRANSITIONS, LinkState.DOWN),
+        diagram(PROMPT_TRANSITIONS, PromptState.ASKED),
+    )
+    return "\n".join(tables)
 
 
 def written() -> str:

@@ -11,12 +11,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from ydoc_exec.execution.effects import AwaitIdle, AwaitReply, Connect, Effect, Execute, Finish
 from ydoc_exec.execution.events import (
+    Adopted,
     Cancelled,
     Event,
     IdleOverdue,
     Interrupted,
     KernelLost,
     KernelReady,
+    Left,
     Replied,
     ReplyOverdue,
     Request,
@@ -61,6 +63,28 @@ class Queue(RuleBasedStateMachine):
         for effect in self.happens(Submitted(tuple(requests))):
             # Nothing of others ends because somebody submits something.
             assert not isinstance(effect, Finish) or effect.outcome == Outcome(RunState.OK)
+
+    @precondition(lambda self: self.queue.idle)
+    @rule(stop=st.booleans())
+    def the_kernel_has_one_from_an_earlier_life(self, stop: bool) -> None:
+        run = RunId(str(len(self.requests)))
+        self.requests[run] = Request(run, stop_on_error=stop)
+        self.batches[run] = len(self.requests)
+        self.started.append(run)
+        self.happens(Adopted(self.requests[run]))
+        assert self.queue.current == run
+        assert self.connecting or self.connected
+
+    @rule()
+    def the_server_stops_and_leaves_what_the_kernel_has(self) -> None:
+        current, waiting = self.queue.current, self.queue.waiting
+        self.happens(Left("the server stopped"))
+        assert all(self.ended[run] == Outcome(RunState.LOST, "the server stopped") for run in waiting)
+        assert self.queue.idle
+        if current is not None:
+            # Nothing is said of it any more.
+            assert current not in self.ended
+            self.ended[current] = Outcome(RunState.LOST, "nobody knows")
 
     @precondition(lambda self: self.connecting)
     @rule()

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ydoc_exec.errors import BadRequest
-from ydoc_exec.handlers.bodies import MAX_CELLS, ExecuteBody, SessionBody
-from ydoc_exec.ids import CellId, RoomId
+from ydoc_exec.handlers.bodies import MAX_CELLS, MAX_INPUT, ExecuteBody, InputBody, SessionBody
+from ydoc_exec.ids import CellId, PromptId, RoomId, RunId
 from ydoc_exec.notebook.known_source import KnownSource
 
 ROOM = "json:notebook:file"
@@ -33,6 +33,11 @@ FIELDS = st.sampled_from(
         "cells",
         "request_id",
         "kernel_name",
+        "allow_stdin",
+        "run_id",
+        "prompt_id",
+        "value",
+        "input",
     ]
 )
 
@@ -202,3 +207,46 @@ def test_whatever_comes_is_read_or_refused(something: object) -> None:
     for reader in (ExecuteBody.read, ExecuteBody.read_for_path, SessionBody.read):
         with suppress(BadRequest):
             reader(something)
+
+
+@pytest.mark.parametrize(
+    "given_body, read",
+    [
+        ({"run_id": "a", "value": "x"}, InputBody("x", RunId("a"))),
+        ({"run_id": "a", "value": "", "prompt_id": None}, InputBody("", RunId("a"))),
+        ({"run_id": "a", "value": "x", "prompt_id": "b"}, InputBody("x", RunId("a"), PromptId("b"))),
+        ({"run_id": "a", "value": "x", "input": "y"}, InputBody("x", RunId("a"))),
+        ({"run_id": "a", "value": "\U0001f642\0\n"}, InputBody("\U0001f642\0\n", RunId("a"))),
+        ({"input": "x"}, InputBody("x")),
+    ],
+)
+def test_answers_to_questions(given_body: object, read: InputBody) -> None:
+    assert InputBody.read(given_body) == read
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"value": "s3cret"},
+        {"value": ["s3cret"], "run_id": "a"},
+        {"value": "s3cret", "run_id": ""},
+        {"value": "s3cret\ud800", "run_id": "a"},
+        {"value": "s3cret" + MAX_INPUT * "x", "run_id": "a"},
+        {"value": "s3cret", "run_id": "a", "prompt_id": 1},
+        {"input": {"s3cret": 1}},
+        {"input": "s3cret\udfff"},
+    ],
+    ids=str,
+)
+def test_what_is_wrong_with_an_answer_is_said_without_it(fields: object) -> None:
+    with pytest.raises(BadRequest) as wrong:
+        InputBody.read(fields)
+    assert "s3cret" not in f"{wrong.value} {wrong.value!r}"
+
+
+def test_whether_cells_may_ask() -> None:
+    assert ExecuteBody.read(several(["a"])).allow_stdin
+    assert not ExecuteBody.read(several(["a"], allow_stdin=False)).allow_stdin
+    assert not ExecuteBody.read_for_path({"allow_stdin": False}).allow_stdin
+    with pytest.raises(BadRequest):
+        ExecuteBody.read(several(["a"], allow_stdin="no"))

@@ -6,7 +6,7 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pytest
-from httpx import AsyncClient, HTTPStatusError
+from httpx import AsyncClient, HTTPStatusError, Response
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
@@ -175,3 +175,86 @@ async def test_which_sites_may_open_a_room(servers: Servers) -> None:
                 with pytest.raises(InvalidStatus) as refused:
                     await opening.__aenter__()
                 assert refused.value.response.status_code in (401, 403)
+
+
+PEOPLE = """
+from jupyter_server.auth.authorizer import Authorizer
+from jupyter_server.auth.identity import PasswordIdentityProvider, User
+
+DENIED = {
+    "reader": [("execute", "kernels"), ("write", "contents")],
+    "executor": [("write", "contents")],
+    "blind": [("read", "contents"), ("write", "contents")],
+}
+
+class ByHeader(PasswordIdentityProvider):
+    async def get_user(self, handler):
+        user = await super().get_user(handler)
+        name = handler.request.headers.get("X-User")
+        return User(name, name=name.title()) if user and name else user
+
+class ByName(Authorizer):
+    def is_authorized(self, handler, user, action, resource):
+        return (action, resource) not in DENIED.get(user.username, [])
+
+c.ServerApp.authorizer_class = ByName
+c.ServerApp.identity_provider_class = ByHeader
+"""
+
+
+@pytest.mark.parametrize(
+    "policy, allowed",
+    [
+        ("anyone", {"executor", "writer", "ada", "blind"}),
+        ("writers", {"writer", "ada"}),
+        ("runner", {"ada"}),
+    ],
+)
+def test_who_may_answer_what_a_cell_asks(
+    servers: Servers, tmp_path: Path, policy: str, allowed: set[str]
+) -> None:
+    """The server refuses, whatever a client shows. Ada has run the cell."""
+    config = tmp_path / "people.py"
+    config.write_text(PEOPLE)
+    server = servers(f"--config={config}", f"--YdocExec.input_policy={policy}")
+    server.write_notebook("a.ipynb", "while True: print(input('Next?'))")
+
+    def ask(user: str, method: str, path: str, body: object = None) -> Response:
+        return server.api(method, path, body, headers={"X-User": user})
+
+    started = ask("ada", "POST", "/api/collaboration/execute/a.ipynb").json()
+    kernel, run = started["kernel_id"], started["request_id"]
+    path = f"/api/kernels/{kernel}"
+
+    def until_it_asks() -> None:
+        for known in ("queued", "running"):
+            server.api("GET", f"{path}/requests/{run}?wait=30&known={known}")
+
+    for user in ("reader", "executor", "writer", "blind", "ada"):
+        until_it_asks()
+        [prompt] = ask(user, "GET", f"{path}/input").json()["prompts"]
+        assert (prompt["policy"], prompt["user"]) == (policy, "ada")
+        # The text is the document's.
+        assert prompt["prompt"] == (None if user == "blind" else "Next?")
+        record = ask(user, "GET", f"{path}/requests/{run}").json()
+        assert (record["prompt"] is None) == (user == "blind")
+        for body in ({"run_id": run, "value": user}, {"input": user}):
+            until_it_asks()
+            answer = ask(user, "POST", f"{path}/input", body)
+            assert (answer.status_code < 300) == (user in allowed), answer.text
+            if user not in allowed:
+                assert answer.status_code == 403
+                assert answer.json()["message"]
+    nobody = server.api("POST", f"{path}/input", {"input": "x"}, headers={"Authorization": "token wrong"})
+    assert nobody.status_code == 403
+    server.api("POST", f"{path}/interrupt").raise_for_status()
+    server.api("GET", f"{path}/requests/{run}?wait=30")
+    server.api("POST", "/api/collaboration/save/a.ipynb").raise_for_status()
+    contents = server.read_notebook("a.ipynb")["cells"][0]["outputs"]
+    echoed = [
+        line.removeprefix("Next? ")
+        for output in contents
+        if output.get("name") == "stdin"
+        for line in "".join(output["text"]).splitlines()
+    ]
+    assert sorted(echoed) == sorted([*allowed, *allowed])

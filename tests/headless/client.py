@@ -240,6 +240,11 @@ class RoomClient:
         return {cell: run["state"] for cell, run in runs.items() if run["state"] in LIVE}
 
     @property
+    def prompts(self) -> dict[str, dict[str, Any]]:
+        """What runs ask for, with what is typed so far."""
+        return dict(self.execution.get("prompts", {}))
+
+    @property
     def state(self) -> dict[str, Any]:
         """What is said of the document as a whole: path, dirty, ... ."""
         return self.doc.get("state", type=Map).to_py() or {}

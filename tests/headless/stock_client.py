@@ -32,26 +32,22 @@ class StockClient:
         async with connect(address, max_size=None, max_queue=None, close_timeout=1) as socket:
             yield cls(socket)
 
-    async def send(self, code: str) -> str:
+    async def send(self, code: str, *, allow_stdin: bool = False) -> str:
         """Ask the kernel to execute code; the request's id."""
-        header = {
-            "msg_id": uuid4().hex,
-            "session": self._session,
-            "username": "",
-            "msg_type": "execute_request",
-            "version": "5.3",
-            "date": "2026-01-01T00:00:00Z",
-        }
-        content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False}
-        message = {
-            "channel": "shell",
-            "header": header,
-            "parent_header": {},
-            "metadata": {},
-            "content": content,
-        }
-        await self._socket.send(json.dumps(message))
-        return header["msg_id"]
+        content = {"code": code, "silent": False, "store_history": True, "allow_stdin": allow_stdin}
+        return await self._send("shell", "execute_request", content, {})
+
+    async def asked(self, request: str, timeout: float = 30) -> dict[str, Any]:
+        """What a request asks for (``input_request``)."""
+        heard = self._heard.setdefault(request, [])
+        with anyio.fail_after(timeout):
+            while not (questions := [said for said in heard if said["msg_type"] == "input_request"]):
+                await self._hear()
+        return questions[-1]
+
+    async def answer(self, question: dict[str, Any], value: str) -> None:
+        """Answer that."""
+        await self._send("stdin", "input_reply", {"value": value, "status": "ok"}, question["header"])
 
     async def arrive(self) -> None:
         """Come back when the server has passed on what was sent."""
@@ -66,6 +62,30 @@ class StockClient:
 
         with anyio.fail_after(timeout):
             while not (said("execute_reply", "status") and "idle" in said("status", "execution_state")):
-                message: dict[str, Any] = json.loads(await self._socket.recv())
-                self._heard.setdefault(message["parent_header"].get("msg_id", ""), []).append(message)
+                await self._hear()
         return said("execute_reply", "status")[0], "".join(said("stream", "text"))
+
+    # Private
+
+    async def _hear(self) -> None:
+        message: dict[str, Any] = json.loads(await self._socket.recv())
+        self._heard.setdefault(message["parent_header"].get("msg_id", ""), []).append(message)
+
+    async def _send(self, channel: str, kind: str, content: dict[str, Any], parent: dict[str, Any]) -> str:
+        header = {
+            "msg_id": uuid4().hex,
+            "session": self._session,
+            "username": "",
+            "msg_type": kind,
+            "version": "5.3",
+            "date": "2026-01-01T00:00:00Z",
+        }
+        message = {
+            "channel": channel,
+            "header": header,
+            "parent_header": parent,
+            "metadata": {},
+            "content": content,
+        }
+        await self._socket.send(json.dumps(message))
+        return header["msg_id"]

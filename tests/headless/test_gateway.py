@@ -300,3 +300,28 @@ async def test_the_gateway_is_killed_and_comes_back(tab: RoomClient, gateway: Ga
     assert again != kernel_id
     await tab.execute(again, [2])
     await tab.wait_ended(2, 1, timeout=60)
+
+
+async def test_input(tab: RoomClient, network: Network) -> None:
+    """Also while the connection is down, and over that."""
+    tab.set_source(0, "print('before')\nprint('hello', input('Name?'))\nprint('again', input('Again?'))")
+    kernel_id = await tab.start_kernel()
+    [run] = await tab.execute(kernel_id, [0], after=await tab.barrier())
+
+    async def answer(text: str, value: str) -> None:
+        await tab.wait(lambda: tab.prompts.get(run, {}).get("prompt") == text)
+        body = {"run_id": run, "value": value}
+        response = await tab.request("POST", f"/api/kernels/{kernel_id}/input", body)
+        assert response.status_code == 200, response.text
+
+    await tab.wait(lambda: tab.prompts.get(run))
+    assert tab.lines(0) == ["before"]
+    network.cut()
+    try:
+        await anyio.sleep(1)  # the server notices
+        await answer("Name?", "Ada")
+    finally:
+        network.mend()
+    await answer("Again?", "Bea")
+    assert await tab.ends(kernel_id, [run]) == ["ok"]
+    assert tab.lines(0) == ["before", "Name? Ada", "hello Ada", "Again? Bea", "again Bea"]

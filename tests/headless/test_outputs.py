@@ -82,10 +82,10 @@ async def test_outputs_of_a_real_kernel(server: LabServer) -> None:
     assert "transient" not in str(file)
 
 
-async def test_input_fails_at_once_instead_of_hanging(server: LabServer) -> None:
+async def test_input_that_nobody_is_to_be_asked_for_fails_at_once(server: LabServer) -> None:
     server.write_notebook("a.ipynb", "input('name? ')")
     async with RoomClient(server, "a.ipynb") as client:
         kernel = await client.start_kernel()
-        await client.execute(kernel, [0])
+        await client.execute(kernel, [0], allow_stdin=False)
         await client.wait(lambda: client.count(0) == 1)
         assert client.cells[0]["outputs"][-1]["ename"] == "StdinNotImplementedError"

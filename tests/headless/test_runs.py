@@ -127,6 +127,7 @@ async def test_a_record_says_all_that_is_known(place: Place) -> None:
         "queued_at": None,
         "started_at": None,
         "ended_at": None,
+        "prompt": None,
         "place": 0,
     }
     identity = (await place.client.request("GET", "/api/me")).json()["identity"]

@@ -24,6 +24,7 @@ handler.setFormatter(logging.Formatter("%(message)s"))
 c.EventLogger.handlers = [handler]
 """
 RUNS = "https://schema.jupyter.org/ydoc_exec/run/v1"
+PROMPTS = "https://schema.jupyter.org/ydoc_exec/prompt/v1"
 WAIT = "print('began', flush=True)\nimport time\ntime.sleep(600)"
 
 
@@ -186,3 +187,43 @@ async def test_who_may_not_read_sees_nothing(server: LabServer) -> None:
         401,
         403,
     )
+
+
+async def test_events_of_questions(tab: RoomClient, events: Path, server: LabServer) -> None:
+    """Neither what is asked nor what is answered is told."""
+    tab.set_source(0, "input('my question?')\ninput('and another?')")
+    kernel_id = await tab.start_kernel()
+    before = metrics(server)
+    [run] = await tab.execute(kernel_id, [0], after=await tab.barrier())
+    first = await tab.wait(lambda: tab.prompts.get(run))
+    assert metrics(server)["runs", "input"] == 1
+    path = f"/api/kernels/{kernel_id}/input"
+    (await tab.request("POST", path, {"run_id": run, "value": "my answer"})).raise_for_status()
+    second = await tab.wait(
+        lambda: found if (found := tab.prompts.get(run, first))["prompt"] != first["prompt"] else None
+    )
+    (await tab.request("POST", f"/api/kernels/{kernel_id}/interrupt")).raise_for_status()
+    assert await tab.ends(kernel_id, [run]) == ["error"]
+    # Steps of the run are told once, however often it asks.
+    told = of_runs(events, [run])
+    assert [event["action"] for event in told if "state" in event] == ["queued", "started", "ended"]
+    prompts = [event for event in told if "prompt_id" in event]
+    assert {event["__schema__"] for event in prompts} == {PROMPTS}
+    ids = [first["prompt_id"], second["prompt_id"]]
+    assert [(event["action"], ids.index(event["prompt_id"])) for event in prompts] == [
+        ("asked", 0),
+        ("answered", 0),
+        ("asked", 1),
+        ("withdrawn", 1),
+    ]
+    assert [("user" in event, "answered_at" in event) for event in prompts] == [
+        (event["action"] == "answered",) * 2 for event in prompts
+    ]
+    assert {event["password"] for event in prompts} == {False}
+    assert "my question" not in str(prompts)
+    assert "my answer" not in str(prompts)
+    after = metrics(server)
+    for state in ("answered", "withdrawn"):
+        name = ("prompt_seconds_count", state)
+        assert after[name] - before.get(name, 0) == 1
+    assert after["runs", "input"] == 0

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import anyio
 
+from ydoc_exec.execution.prompts import Prompt
 from ydoc_exec.ids import CellId, RunId
 from ydoc_exec.kernel.run import Run
 from ydoc_exec.kernel.run_target import Ended, RunOutput
@@ -26,6 +27,8 @@ class Recorder:
         self.outputs: dict[RunId, list[dict[str, Any]]] = defaultdict(list)
         self.edits: list[Edit] = []
         self.statuses: list[str] = []
+        self.prompts: list[tuple[RunId, Prompt | None]] = []
+        """What runs wait for, each time that it is another."""
         self.next_inputs: dict[RunId, NextInput] = {}
         self._owners: dict[CellId, RunId] = {}
         self._changed = anyio.Event()
@@ -41,11 +44,23 @@ class Recorder:
             self._owners[run.cell] = run.id
             self._note("queued", run)
 
+    def adopted(self, run: Run) -> None:
+        self._owners[run.cell] = run.id
+        self._note("adopted", run)
+
+    def left(self, run: Run) -> None:
+        self._note("left", run)
+
     def owns(self, run: Run) -> bool:
         return self._owners.get(run.cell) == run.id
 
     def started(self, run: Run) -> None:
         self._note("started", run)
+
+    def waits(self, output: RunOutput) -> None:
+        self._apply(output.run, output.edits)
+        self.prompts.append((output.run.id, output.run.prompt))
+        self._note("waits", output.run)
 
     def edit(self, outputs: Sequence[RunOutput]) -> None:
         for output in outputs:

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import psutil
@@ -15,11 +16,13 @@ import pytest
 import zmq
 from jupyter_client.session import Session
 
+from tests.gateway_process import Network
 from tests.kernel.place import Kernels, place_with, somebody
 from tests.server import eventually
 from ydoc_exec.errors import KernelUnavailable
 from ydoc_exec.execution.run_state import RunState
 from ydoc_exec.ids import KernelId
+from ydoc_exec.kernel import kernel_link
 from ydoc_exec.kernel.kernel import Channel, Message
 from ydoc_exec.kernel.kernel_link import KernelLink, open_context
 
@@ -82,7 +85,7 @@ async def test_the_server_hears_the_kernel_before_it_is_given_anything(kernels: 
                 manager.observe(
                     lambda change, busy=busy: busy.set() if change.new == "busy" else None, "execution_state"
                 )
-                link.execute("import time; time.sleep(60)", stop_on_error=True)
+                link.execute("import time; time.sleep(60)", stop_on_error=True, allow_stdin=False)
                 with anyio.fail_after(30):
                     await busy.wait()
             await kernels.shutdown_kernel(new, now=True)
@@ -143,9 +146,9 @@ async def test_a_request_sent_while_a_reply_arrives_does_not_deafen(
         async with KernelLink.connect(
             kernel_id, kernels.get_kernel(kernel_id), context, deliver, timeout=30
         ) as link:
-            first = link.execute("1", stop_on_error=True)
+            first = link.execute("1", stop_on_error=True, allow_stdin=False)
             time.sleep(0.5)  # noqa: ASYNC251  # the event loop is held, the reply arrives unread
-            second = link.execute("2", stop_on_error=True)
+            second = link.execute("2", stop_on_error=True, allow_stdin=False)
             with anyio.fail_after(30):
                 await both.wait()
     finally:
@@ -242,3 +245,58 @@ async def test_a_message_that_is_not_signed_is_dropped_and_the_next_is_heard(
     finally:
         forged.close(linger=0)
         context.destroy(linger=0)
+
+
+class Diverted:
+    """A manager of a kernel whose stdin port is another one."""
+
+    def __init__(self, manager: Any, stdin_port: int) -> None:
+        self._manager = manager
+        self._stdin_port = stdin_port
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._manager, name)
+
+    def get_connection_info(self, session: bool = False) -> dict[str, Any]:
+        return {**self._manager.get_connection_info(session=session), "stdin_port": self._stdin_port}
+
+
+@pytest.mark.parametrize("comes", [True, False])
+async def test_a_kernel_can_ask_as_soon_as_the_link_is_up(
+    kernels: Kernels, kernel_id: KernelId, monkeypatch: pytest.MonkeyPatch, comes: bool
+) -> None:
+    """What it asks before its stdin socket is connected to ours is heard by nobody. A kernel that has none runs all the
+    same."""
+    monkeypatch.setattr(kernel_link, "STDIN_PATIENCE", 30 if comes else 0.5)
+    manager = kernels.get_kernel(kernel_id)
+    heard: list[str] = []
+    asked = anyio.Event()
+
+    def deliver(channel: Channel, message: Message) -> None:
+        heard.append(channel)
+        if message["msg_type"] == "input_request":
+            asked.set()
+
+    context = open_context()
+    with Network(manager.get_connection_info()["stdin_port"]) as network:
+        network.cut()
+        diverted: Any = Diverted(manager, network.port)
+        try:
+            async with anyio.create_task_group() as tasks:
+
+                async def mend() -> None:
+                    while "iopub" not in heard:  # noqa: ASYNC110 - what is heard announces nothing
+                        await anyio.sleep(0.01)
+                    await anyio.sleep(0.5)
+                    network.mend()
+
+                if comes:
+                    tasks.start_soon(mend)
+                async with KernelLink.connect(kernel_id, diverted, context, deliver, timeout=30) as link:
+                    link.execute("input('Name?')" if comes else "1", stop_on_error=True, allow_stdin=True)
+                    if comes:
+                        with anyio.fail_after(10):
+                            await asked.wait()
+        finally:
+            context.destroy(linger=0)
+    await kernels.interrupt_kernel(kernel_id)

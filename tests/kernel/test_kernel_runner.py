@@ -164,9 +164,10 @@ async def test_a_cell_that_is_queued_twice_runs_twice(kernels: Kernels, kernel_i
         assert [place.target.text(run) for run in runs] == ["", "2\n"]
 
 
-async def test_input_fails_at_once(kernels: Kernels, kernel_id: KernelId) -> None:
+async def test_input_that_is_not_allowed_fails_at_once(kernels: Kernels, kernel_id: KernelId) -> None:
     async with place_with(kernels) as place:
-        run = await place.run(kernel_id, "input('? ')")
+        [run] = await place.submit(kernel_id, "input('? ')", allow_stdin=False)
+        await place.target.wait_ended(run)
         assert run.state is RunState.ERROR
         assert place.target.errors(run) == ["StdinNotImplementedError"]
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import sys
 import time
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +45,11 @@ def run(number: int, state: str = "ok", *, at: float = NOW, kernel: str = "k") -
 
 async def ids(kept: SqliteRunHistory, kernel: str = "k", limit: int = 100) -> list[str]:
     return [record["run_id"] for record in await kept.of(kernel, lambda record: True, limit)]
+
+
+def left(number: int, gateway: str = "here", **options: Any) -> KeptRun:
+    """A run with which another server can go on."""
+    return replace(run(number, "running", **options), more={"gateway": gateway, "number": number})
 
 
 async def test_what_is_written_can_be_read(path: Path) -> None:
@@ -155,3 +163,54 @@ async def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
                 await kept.write([run(1)])
         with pytest.raises(RunHistoryError):
             await kept.get("run-1")
+
+
+async def test_who_goes_on_with_what_a_server_has_left(path: Path) -> None:
+    """One server only, and those that are wanted. Until then, and for everybody else, it is lost."""
+    async with history(path) as one:
+        await one.write([left(1), left(2, "elsewhere"), run(3, "running"), left(4)])
+        await one.write([run(4)])  # it has ended since
+        async with history(path) as other:
+            # Whose server lives, that goes on with it itself.
+            assert await other.claim(lambda more: True) == []
+            assert (await other.get("run-1") or {})["state"] == "running"
+    async with history(path) as two, history(path) as three:
+        for kept in (two, three):
+            for number in (1, 2, 3):
+                record = await kept.get(f"run-{number}") or {}
+                assert (record["state"], record["reason"]) == ("lost", STOPPED)
+            assert [record["state"] for record in await kept.of("k", lambda record: True, 9)] == [
+                "ok",
+                *["lost"] * 3,
+            ]
+        claimed = await two.claim(lambda more: more["gateway"] == "here")
+        assert claimed == [(left(1).record, left(1).more)]
+        assert await three.claim(lambda more: more["gateway"] == "here") == []
+        for kept in (two, three):
+            assert (await kept.get("run-1") or {})["state"] == "running"
+            assert (await kept.get("run-2") or {})["state"] == "lost"
+        await two.write([run(1)])
+    async with history(path) as four:
+        assert (await four.get("run-1") or {})["state"] == "ok"
+        assert await four.claim(lambda more: True) == [(left(2).record, left(2, "elsewhere").more)]
+
+
+async def test_what_nobody_goes_on_with_is_dropped_in_time(path: Path) -> None:
+    async with history(path) as one:
+        await one.write([left(1, at=NOW - 8 * DAY), left(2)])
+    async with history(path) as other:
+        await other.write([run(3)])  # the first write of a server drops what is old
+        assert await ids(other) == ["run-3", "run-2"]
+
+
+async def test_a_database_of_an_earlier_version(path: Path) -> None:
+    async with history(path) as kept:
+        await kept.write([run(1)])
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("ALTER TABLE runs DROP COLUMN more")
+        database.execute("PRAGMA user_version = 1")
+    async with history(path) as kept:
+        assert await kept.get("run-1") == run(1).record
+        await kept.write([left(2)])
+        assert await ids(kept) == ["run-2", "run-1"]
+    assert not list(path.parent.glob("*.unreadable"))

@@ -14,9 +14,10 @@ from contextlib import (
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from anyio import create_task_group
+from anyio import CancelScope, create_task_group
 
 from ydoc_exec.documents import document_types
+from ydoc_exec.documents.adoption import Adoption, FindKernel
 from ydoc_exec.documents.deleted_files import DeletedFiles
 from ydoc_exec.documents.execution import ChosenFor, Execution
 from ydoc_exec.documents.notebook_targets import NotebookTargets
@@ -25,8 +26,9 @@ from ydoc_exec.documents.open_document import OpenDocument
 from ydoc_exec.documents.open_documents import OpenDocuments
 from ydoc_exec.documents.open_files import OpenFiles
 from ydoc_exec.documents.ownership import Ownership
+from ydoc_exec.documents.pending_input import PendingInput
 from ydoc_exec.documents.presence_room import PresenceRoom
-from ydoc_exec.documents.run_event import run_event
+from ydoc_exec.documents.run_event import prompt_event, run_event
 from ydoc_exec.documents.run_history import RunHistory
 from ydoc_exec.documents.run_measures import RunMeasures
 from ydoc_exec.documents.run_records import RunRecords
@@ -62,6 +64,10 @@ async def _nothing_chosen(path: str) -> KernelId | None:
     return None
 
 
+async def _nothing_found(kernel_id: KernelId, path: str | None) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Collaboration:
     """The living parts, as the edge uses them."""
@@ -72,6 +78,7 @@ class Collaboration:
     runners: KernelRunners
     book: RunBook
     records: RunRecords
+    input: PendingInput
     kernel_states: KernelStates
     settings: Settings
     files: OpenFiles
@@ -91,9 +98,11 @@ class Collaboration:
         url: Callable[[], str] = lambda: "",
         emit: Callable[[NoticeEvent], None] = lambda event: None,
         emit_run: Callable[[dict[str, Any]], None] = lambda event: None,
+        emit_prompt: Callable[[dict[str, Any]], None] = lambda event: None,
         log: UpdateLog | None = None,
         gateway: Gateway | None = None,
         chosen_for: ChosenFor = _nothing_chosen,
+        find_kernel: FindKernel = _nothing_found,
     ) -> AsyncIterator[Collaboration]:
         """Start everything; at the end of the block end the runs, save the documents and close the log.
 
@@ -101,14 +110,17 @@ class Collaboration:
         ``take_over`` lets the contents manager know of the open files, from before the first is opened until after
         the last is saved. ``url`` is where this server is, for those on other servers. ``emit`` is told of all
         that people are told; it must return at once and not raise. ``emit_run`` is told of every step of
-        every run (``run_event``). ``log`` is an update log to use instead of the
+        every run (``run_event``), ``emit_prompt`` of what happens to every question (``prompt_event``). ``log`` is an update log to use instead of the
         one that the settings name. ``gateway`` is where kernels are that do not run on this machine. ``chosen_for``
-        tells which kernel people have chosen for a notebook.
+        tells which kernel people have chosen for a notebook. ``find_kernel`` finds what the gateway still has.
         """
         book = RunBook(settings.runs_remembered)
         measures = Measures()
-        book.observe(RunMeasures(measures).note)
+        run_measures = RunMeasures(measures)
+        book.observe(run_measures.note)
         book.observe(lambda run: emit_run(run_event(run)))
+        book.observe_prompts(run_measures.note_prompt)
+        book.observe_prompts(lambda step: emit_prompt(prompt_event(step)))
         context = open_context()
         try:
             async with (
@@ -160,10 +172,16 @@ class Collaboration:
                 await tasks.start(writer.run)
                 run_history = RunHistory(kept_runs, settings.log_delay)
                 book.observe(run_history.note)
+                book.observe_prompts(run_history.note_prompt)
                 await tasks.start(run_history.run)
                 runners = KernelRunners(tasks, kernels, context, book, settings, gateway, measures)
                 presence = PresenceRoom(GLOBAL_AWARENESS, settings)
                 await tasks.start(presence.run, tasks)
+                if gateway is not None:
+                    adoption = Adoption(
+                        gateway, find_kernel, run_history, documents, runners, book, settings.kernel_timeout
+                    )
+                    tasks.start_soon(adoption.run)
                 try:
                     yield cls(
                         documents,
@@ -172,6 +190,7 @@ class Collaboration:
                         runners,
                         book,
                         RunRecords(book, run_history, runners, documents),
+                        PendingInput(book, runners),
                         KernelStates(
                             tasks, kernels, book, settings.kernel_timeout, remote=gateway is not None
                         ),
@@ -183,6 +202,8 @@ class Collaboration:
                     )
                 finally:
                     # Runs first, so that what they wrote is saved; then documents; the log last.
+                    with CancelScope(shield=True):
+                        await runners.leave("the server stopped")
                     runners.close("the server stopped")
                     book.close()
                     await documents.close()

@@ -54,6 +54,7 @@ class ExecuteRequest:
     after: str | None = None
     stop_on_error: bool = True
     record_timing: bool = False
+    allow_stdin: bool = True
     known: Mapping[CellId, KnownSource] = field(default_factory=dict)
     request: str | None = None
     previous: str | None = None
@@ -134,6 +135,7 @@ class Execution:
                     seq=self._book.next_seq(),
                     stop_on_error=request.stop_on_error and "raises-exception" not in cell.tags,
                     record_timing=request.record_timing,
+                    allow_stdin=request.allow_stdin,
                     batch=batch,
                     path=document.document.path,
                     form=request.form,

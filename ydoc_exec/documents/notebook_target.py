@@ -93,6 +93,8 @@ class NotebookTarget:
                     place.hold()
                     place.notebook.set_state(run.cell, "running")
                 place.notebook.queue_runs({run.cell: run.entry() for run in self._live.values()})
+                for run in self._live.values():
+                    place.notebook.set_prompt(run.id, None if run.prompt is None else run.prompt.entry())
         later, self._later = self._later, []
         for write in later:
             try:
@@ -211,11 +213,28 @@ class NotebookTarget:
                 self._results.begin(run.cell)
             place.notebook.queue_runs({run.cell: run.entry() for run in runs})
         for run in runs:
-            self._kernel_id = run.kernel
             self._note_written(place, run.cell)
-            self._owners[run.cell] = run.id
-            self._live[run.id] = run
-            place.hold()
+            self._take(place, run)
+
+    def adopted(self, run: Run) -> None:
+        place = self._place
+        assert place is not None, "runs are adopted while the document is open"
+        self.restore()
+        with self._writing(place):
+            result = place.notebook.result(run.cell)
+            if result is not None:
+                self._results.begin(run.cell)
+                self._results.apply(run.cell, list(result.outputs or ()))
+            place.notebook.set_state(run.cell, "running")
+            place.notebook.queue_runs({run.cell: run.entry()})
+            place.notebook.set_prompt(run.id, None if run.prompt is None else run.prompt.entry())
+        # Not noted as written: a tab may bring more of what the cell had put out than a server that was killed has written
+        # down.
+        self._take(place, run)
+
+    def left(self, run: Run) -> None:
+        if self._live.pop(run.id, None) is not None and self._place is not None:
+            self._place.release()
 
     def owns(self, run: Run) -> bool:
         return self._owners.get(run.cell) == run.id
@@ -225,6 +244,21 @@ class NotebookTarget:
             return
         with self._place.room.writing(FromKernel()):
             self._place.notebook.set_run(run.cell, run.entry())
+
+    def waits(self, output: RunOutput) -> None:
+        place, run = self._place, output.run
+        if place is None:
+            return  # closed by a failure; ``attach`` says it
+        self.restore()
+        with self._writing(place):
+            if self.owns(run):
+                self._write(place, run, output.edits)
+                place.notebook.set_run(run.cell, run.entry())
+            else:
+                self._apply(place, run, replacements(output.edits))
+            # Also if the cell is another run's by now, or gone: the kernel waits all the same.
+            place.notebook.set_prompt(run.id, None if run.prompt is None else run.prompt.entry())
+        self._note_written(place, run.cell)
 
     def edit(self, outputs: Sequence[RunOutput]) -> None:
         def write(place: Place) -> None:
@@ -243,6 +277,7 @@ class NotebookTarget:
             with self._writing(place):
                 for item in ended:
                     run = item.run
+                    place.notebook.set_prompt(run.id, None)
                     if not self.owns(run):
                         self._apply(place, run, replacements(item.edits))
                         continue
@@ -277,6 +312,12 @@ class NotebookTarget:
             self._place.notebook.set_kernel(entry)
 
     # Private
+
+    def _take(self, place: Place, run: Run) -> None:
+        self._kernel_id = run.kernel
+        self._owners[run.cell] = run.id
+        self._live[run.id] = run
+        place.hold()
 
     def _when_open(self, write: Callable[[Place], None]) -> None:
         if self._place is not None:

@@ -17,9 +17,10 @@ from anyio import (
 )
 from anyio.abc import TaskStatus
 
-from ydoc_exec.errors import RunHistoryError
+from ydoc_exec.errors import RunHistoryError, YdocExecError
 from ydoc_exec.ids import KernelId, RunId
-from ydoc_exec.kernel.run import Run
+from ydoc_exec.kernel.run import Run, restorable, restored
+from ydoc_exec.kernel.run_book import PromptStep
 from ydoc_exec.store.sqlite_run_history import KeptRun, Record, SqliteRunHistory
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ class RunHistory:
         self._delay = delay
         self._waiting: dict[RunId, Run] = {}
         self._work = Event()
+        self._now = Event()
         self._stopping = Event()
         self._failed = False
 
@@ -59,6 +61,28 @@ class RunHistory:
         if len(self._waiting) > MOST_WAITING:
             del self._waiting[next(iter(self._waiting))]
         self._work.set()
+
+    def note_prompt(self, step: PromptStep) -> None:
+        """The run asks something, or does not any more (``PromptObserver``)."""
+        self.note(step.run)
+        if step.run.tether is not None:
+            # Nobody tells the next life of this server what was asked, if it was not written down.
+            self._now.set()
+
+    async def claim(self, gateway: str) -> list[Run]:
+        """The runs of servers that are gone which kernels behind this gateway may still have, to go on with them.
+
+        Raises ``RunHistoryError``.
+        """
+        if self._database is None:
+            return []
+        runs: list[Run] = []
+        for record, more in await self._database.claim(lambda more: more["tether"]["gateway"] == gateway):
+            try:
+                runs.append(restored(record, more))
+            except (KeyError, TypeError, ValueError, YdocExecError) as error:
+                logger.error("Run %s cannot be gone on with: %r", record.get("run_id"), error)
+        return runs
 
     async def get(self, run_id: RunId) -> Record | None:
         """What was written down of a run. Raises ``RunHistoryError``."""
@@ -91,6 +115,7 @@ class RunHistory:
             finally:
                 scope.deadline = current_time() + FINAL_FLUSH
                 self._stopping.set()
+                self._now.set()
                 self._work.set()
 
     # Private
@@ -105,7 +130,9 @@ class RunHistory:
                     self._work = Event()
                     await self._work.wait()
                 with move_on_after(retry or self._delay):
-                    await self._stopping.wait()
+                    await self._now.wait()
+                if not self._stopping.is_set():
+                    self._now = Event()
                 if await self._write():
                     retry = 0.0
                 elif self._stopping.is_set():
@@ -120,7 +147,10 @@ class RunHistory:
         waiting, self._waiting = self._waiting, {}
         if self._database is None or not waiting:
             return True
-        runs = [KeptRun(run.record(), _seconds(run.queued_at), run.state.ended) for run in waiting.values()]
+        runs = [
+            KeptRun(run.record(), _seconds(run.queued_at), run.state.ended, restorable(run))
+            for run in waiting.values()
+        ]
         try:
             await self._database.write(runs)
         except RunHistoryError as error:

@@ -113,7 +113,7 @@ class RunRecords:
         run = self._find(kernel_id, run_id)
         if run is None:
             raise RunEnded(run_id, (await self._kept(kernel_id, run_id))["state"])
-        if run.state is RunState.RUNNING:
+        if run.state.started:
             raise RunStarted(run_id)
         if run.state is not RunState.QUEUED:
             raise RunEnded(run_id, run.state.value)
@@ -155,7 +155,7 @@ class RunRecords:
         record = await self._history.get(run_id)
         if record is None or record["kernel_id"] != kernel_id:
             raise RunNotFound(run_id)
-        return {**record, "place": None}
+        return {"prompt": None, **record, "place": None}
 
     async def _earlier(self, kernel_id: KernelId, wanted: Filter, limit: int) -> list[Record]:
         """Such runs that are not in memory. None while they cannot be read, which the log says."""
@@ -165,7 +165,10 @@ class RunRecords:
             return record["run_id"] not in known and wanted.takes(record)
 
         try:
-            return [{**record, "place": None} for record in await self._history.of(kernel_id, takes, limit)]
+            return [
+                {"prompt": None, **record, "place": None}
+                for record in await self._history.of(kernel_id, takes, limit)
+            ]
         except RunHistoryError as error:
             logger.warning("%s", error)
             return []

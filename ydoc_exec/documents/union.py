@@ -290,10 +290,14 @@ def _make(plan: Any) -> Any:
 
 
 def _restore(shared: Map[Any], plan: Any) -> None:
+    """Let a map hold again what it held. A text in it is what people are typing: what came of it stays."""
     wanted = plan[1]
     for key in list(shared.keys()):
         if key not in wanted:
             del shared[key]
     for key, item in wanted.items():
-        if key not in shared or _plan(shared[key]) != item:
+        held = shared.get(key)
+        if isinstance(held, Map) and item[0] is Map:
+            _restore(held, item)
+        elif not (isinstance(held, Text) and item[0] is Text) and (key not in shared or _plan(held) != item):
             shared[key] = _make(item)

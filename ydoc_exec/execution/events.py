@@ -29,6 +29,13 @@ class Submitted:
 
 
 @dataclass(frozen=True, slots=True)
+class Adopted:
+    """The kernel has this run from an earlier life of the server, and nothing else of ours."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
 class KernelReady:
     """The link is up: nothing the kernel says from now on can be missed."""
 
@@ -80,6 +87,13 @@ class KernelLost:
 
 
 @dataclass(frozen=True, slots=True)
+class Left:
+    """The server stops, and leaves the kernel the run that it has to the server's next life. What waits ends."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Cancelled:
     """Somebody took these runs out of the queue. Those that have started go on."""
 
@@ -88,6 +102,7 @@ class Cancelled:
 
 Event = (
     Submitted
+    | Adopted
     | KernelReady
     | Replied
     | WentIdle
@@ -95,5 +110,6 @@ Event = (
     | ReplyOverdue
     | Interrupted
     | KernelLost
+    | Left
     | Cancelled
 )

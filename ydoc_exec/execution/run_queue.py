@@ -29,12 +29,14 @@ from typing_extensions import assert_never
 
 from ydoc_exec.execution.effects import AwaitIdle, AwaitReply, Connect, Effect, Execute, Finish
 from ydoc_exec.execution.events import (
+    Adopted,
     Cancelled,
     Event,
     IdleOverdue,
     Interrupted,
     KernelLost,
     KernelReady,
+    Left,
     Replied,
     ReplyOverdue,
     Request,
@@ -61,6 +63,7 @@ class Cause(Enum):
     """What moves a run on. The values are what the diagram in the documentation says."""
 
     TURN = "its turn"
+    ADOPTION = "sent in an earlier life of the server"
     BLANK_TURN = "its turn, nothing to execute"
     REPLY = "reply"
     WENT_IDLE = "idle"
@@ -76,6 +79,7 @@ TRANSITIONS: Final[Mapping[Phase, Mapping[Cause, Phase]]] = MappingProxyType(
     {
         Phase.WAITING: {
             Cause.TURN: Phase.SENT,
+            Cause.ADOPTION: Phase.SENT,
             Cause.BLANK_TURN: Phase.OVER,
             Cause.FAILURE: Phase.OVER,
             Cause.INTERRUPT: Phase.OVER,
@@ -133,6 +137,7 @@ class Queued:
     """A run that is not over."""
 
     request: Request
+    adopted: bool = False
     phase: Phase = Phase.WAITING
     reply: Replied | None = None
     interrupted: bool = False
@@ -200,11 +205,16 @@ class RunQueue:
         if isinstance(event, Submitted):
             self._waiting.extend(map(Queued, event.batch))
             return self._advance()
+        if isinstance(event, Adopted):
+            return self._adopt(event)
         if isinstance(event, KernelReady):
             self._move_link(LinkCause.READY)
             return self._advance()
         if isinstance(event, KernelLost):
             return self._lose(event)
+        if isinstance(event, Left):
+            self._current = None
+            return self._end_waiting(Cause.LOSS, event.reason, RunState.LOST)
         if isinstance(event, Interrupted):
             return self._interrupt()
         if isinstance(event, Cancelled):
@@ -218,7 +228,11 @@ class RunQueue:
         runs = [*self.waiting, *([self.current] if self.current else [])]
         assert len(runs) == len(set(runs)), "a run is in two places"
         assert all(queued.phase is Phase.WAITING for queued in self._waiting), "it waits and does not"
-        assert self._current is None or self._link is LinkState.UP, "a run is at a kernel we cannot hear"
+        assert (
+            self._current is None
+            or self._link is LinkState.UP
+            or (self._current.adopted and self._link is LinkState.CONNECTING)
+        ), "a run is at a kernel we cannot hear"
         assert self._current is None or self._current.phase in (Phase.SENT, Phase.REPLIED, Phase.IDLE), (
             "the kernel has a run that it cannot have"
         )
@@ -244,6 +258,13 @@ class RunQueue:
                     effects.append(Connect())
                 break
         return effects
+
+    def _adopt(self, event: Adopted) -> list[Effect]:
+        """What it has said meanwhile may be heard before the link is up."""
+        assert self.idle, "it has the kernel to itself"
+        self._current = Queued(event.request, adopted=True)
+        self._current.move(Cause.ADOPTION)
+        return [Connect()] if self._move_link(LinkCause.NEED) else []
 
     def _progress(self, event: Replied | WentIdle | IdleOverdue | ReplyOverdue) -> list[Effect]:
         current = self._current
@@ -285,9 +306,9 @@ class RunQueue:
         outcome = Outcome(RunState.CANCELLED, "it was taken out of the queue")
         return self._end(taken, Cause.CANCEL, outcome) + self._advance()
 
-    def _end_waiting(self, cause: Cause, reason: str) -> list[Effect]:
+    def _end_waiting(self, cause: Cause, reason: str, state: RunState = RunState.ABORTED) -> list[Effect]:
         waiting, self._waiting = self._waiting, deque()
-        return self._end(waiting, cause, Outcome(RunState.ABORTED, reason))
+        return self._end(waiting, cause, Outcome(state, reason))
 
     def _end(self, runs: Iterable[Queued], cause: Cause, outcome: Outcome) -> list[Effect]:
         return [Finish(queued.request.run, outcome) for queued in runs if queued.move(cause)]

@@ -11,6 +11,8 @@ class RunState(str, Enum):
 
     QUEUED = "queued"
     RUNNING = "running"
+    INPUT = "input"
+    """The kernel has it, and waits for what somebody is to type."""
     OK = "ok"
     ERROR = "error"
     ABORTED = "aborted"
@@ -23,7 +25,12 @@ class RunState(str, Enum):
     @property
     def ended(self) -> bool:
         """Whether nothing more can happen to a run in this state."""
-        return self not in (RunState.QUEUED, RunState.RUNNING)
+        return self is not RunState.QUEUED and not self.started
+
+    @property
+    def started(self) -> bool:
+        """Whether the kernel has a run in this state."""
+        return self in (RunState.RUNNING, RunState.INPUT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ it adds that itself (``requestServer.ts``), and reads ``request_status``, ``pend
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from ydoc_exec.documents.run_records import Record
@@ -30,14 +31,20 @@ def nbmodel_keys(record: Record) -> dict[str, Any]:
     }
 
 
-def nbmodel_answer(record: Record, outputs: list[dict[str, Any]] | None) -> tuple[int, dict[str, Any]]:
+def nbmodel_answer(
+    record: Record, outputs: list[dict[str, Any]] | None, header: Mapping[str, Any]
+) -> tuple[int, dict[str, Any]]:
     """The status and the body with which it is told what became of a run.
 
-    202 while it is under way, 200 with the kernel's reply and the outputs as JSON text (not there if they are not known
+    202 while it is under way, 300 with the question and the ``header`` of the kernel's message while it waits for input, 200 with the kernel's reply and the outputs as JSON text (not there if they are not known
     any more), 500 with ``error`` for a run that the kernel never had or that was lost with it.
     """
     answer = record | nbmodel_keys(record)
     state = RunState(record["state"])
+    prompt = record["prompt"]
+    if prompt is not None:
+        question = {"prompt": prompt["prompt"], "password": prompt["password"]}
+        return 300, answer | {"parent_header": dict(header), "input_request": question}
     if not state.ended:
         return 202, answer
     if state not in (RunState.OK, RunState.ERROR):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ydoc_exec.errors import BadRequest
-from ydoc_exec.ids import CellId, RoomId
+from ydoc_exec.ids import CellId, PromptId, RoomId, RunId
 from ydoc_exec.notebook.known_source import KnownSource
 
 MAX_CELLS = 10_000
+MAX_INPUT = 2**20
 
 
 class BadBody(BadRequest):
@@ -41,8 +42,8 @@ class SessionBody:
 class ExecuteBody:
     """``POST /api/kernels/{kernel_id}/execute``: one of four forms, told apart by their keys.
 
-    - ``ydoc_exec``: ``{"document_id", "cell_ids", "after"?, "stop_on_error"?, "record_timing"?}``, or with ``path`` in
-      the place of ``document_id``; then no ``cell_ids`` mean all cells with code.
+    - ``ydoc_exec``: ``{"document_id", "cell_ids", "after"?, "stop_on_error"?, "record_timing"?, "allow_stdin"?}``, or with
+      ``path`` in the place of ``document_id``; then no ``cell_ids`` mean all cells with code.
     - ``jupyter_docprovider``, the stock front end's: ``{"document_id", "cell_id"}``.
     - ``nbmodel``, that of jupyter-server-nbmodel 0.2: ``{"code", "metadata": {"cell_id", "document_id"?,
       "document_path"?, "record_timing"?}}``.
@@ -63,6 +64,7 @@ class ExecuteBody:
     request: str | None = None
     previous: str | None = None
     form: str = "ydoc_exec"
+    allow_stdin: bool = True
     kernel_name: str | None = None
 
     @classmethod
@@ -91,7 +93,7 @@ class ExecuteBody:
     @classmethod
     def read_for_path(cls, body: Any) -> ExecuteBody:
         """The body of a request that names the document in its address: ``{"cell_ids"?, "kernel_name"?, "after"?,
-        "stop_on_error"?, "record_timing"?}``."""
+        "stop_on_error"?, "record_timing"?, "allow_stdin"?}``."""
         fields = _object(body)
         cells = _cell_ids(fields) if "cell_ids" in fields else None
         read = cls._ours(fields, None, None, cells, "ydoc_exec")
@@ -118,6 +120,7 @@ class ExecuteBody:
             _flag(fields, "record_timing", default=False),
             path=path,
             form=form,
+            allow_stdin=_flag(fields, "allow_stdin", default=True),
         )
 
     @classmethod
@@ -170,6 +173,28 @@ class ExecuteBody:
 
 
 @dataclass(frozen=True, slots=True)
+class InputBody:
+    """``POST /api/kernels/{kernel_id}/input``: ``{"run_id", "value", "prompt_id"?}``, or that of jupyter-server-nbmodel,
+    ``{"input"}``, which is for whatever the kernel waits for.
+
+    What is wrong is said without the value: it may be a password.
+    """
+
+    value: str = field(repr=False)
+    run: RunId | None = None
+    prompt: PromptId | None = None
+
+    @classmethod
+    def read(cls, body: Any) -> InputBody:
+        """The body of a request that names the kernel in its address."""
+        fields = _object(body)
+        if "input" in fields and "value" not in fields:
+            return cls(_input(fields, "input"))
+        prompt = None if fields.get("prompt_id") is None else PromptId(_string(fields, "prompt_id"))
+        return cls(_input(fields, "value"), RunId(_string(fields, "run_id")), prompt)
+
+
+@dataclass(frozen=True, slots=True)
 class RestoreBody:
     """``POST /api/collaboration/recovery/{path}``."""
 
@@ -210,6 +235,17 @@ def _token(fields: dict[str, Any], name: str, what: str) -> str | None:
     if token is not None and not (isinstance(token, str) and 0 < len(token) <= 128):
         raise BadBody(f"{name!r} must be {what}, a string of at most 128 characters")
     return token
+
+
+def _input(fields: dict[str, Any], name: str) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str):
+        raise BadBody(f"{name!r} must be a string")
+    if len(value) > MAX_INPUT:
+        raise BadBody(f"{name!r} is longer than {MAX_INPUT} characters")
+    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+        raise BadBody(f"{name!r} has halves of characters (lone surrogates), which no kernel can read")
+    return value
 
 
 def _flag(fields: dict[str, Any], name: str, *, default: bool) -> bool:

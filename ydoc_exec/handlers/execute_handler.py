@@ -44,6 +44,7 @@ class SubmittingHandler(RunsHandler):
                 after=body.after,
                 stop_on_error=body.stop_on_error,
                 record_timing=body.record_timing,
+                allow_stdin=body.allow_stdin,
                 known=dict(body.known),
                 request=body.request,
                 previous=body.previous,

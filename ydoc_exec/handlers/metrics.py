@@ -73,7 +73,7 @@ class Metrics(Collector):
             PREFIX + "runs", "Runs that wait for their kernel, or that it has", labels=["state"]
         )
         under_way = [run.state for run in self._collaboration.book.all_live()]
-        for state in (RunState.QUEUED, RunState.RUNNING):
+        for state in (RunState.QUEUED, RunState.RUNNING, RunState.INPUT):
             runs.add_metric([state.value], under_way.count(state))
         yield runs
         measures = self._collaboration.measures
@@ -89,6 +89,12 @@ class Metrics(Collector):
         for name, durations in sorted(measures.running.items()):
             running.add_metric([name], *_buckets(durations))
         yield running
+        prompts = HistogramMetricFamily(
+            PREFIX + "prompt_seconds", "Time that a run waited for input, by how that ended", labels=["state"]
+        )
+        for name, durations in sorted(measures.prompts.items()):
+            prompts.add_metric([name], *_buckets(durations))
+        yield prompts
         yield _histogram("flush_seconds", "Time to write output into a document", measures.flushes)
 
     def _log(self) -> Iterator[Metric]:

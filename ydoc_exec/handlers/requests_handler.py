@@ -32,7 +32,7 @@ class RunsHandler(WaitingHandler):
         """The records without what only those may see who may read documents."""
         if await self.may("read", "contents"):
             return records
-        return [{**record, "source": None, "path": None} for record in records]
+        return [{**record, "source": None, "path": None, "prompt": None} for record in records]
 
 
 class RequestsHandler(RunsHandler):
@@ -149,10 +149,13 @@ class RequestHandler(RunsHandler):
             if record["form"] != "nbmodel":
                 self.finish(shown)
                 return
-            # Who asked as jupyter-server-nbmodel does asks on as it does. (300 is for a pending prompt.)
+            # Who asked as jupyter-server-nbmodel does asks on as it does.
             outputs = await collaboration.records.outputs(record) if shown["source"] is not None else None
-            status, answer = nbmodel_answer(shown, outputs)
+            status, answer = nbmodel_answer(shown, outputs, collaboration.input.header(RunId(run_id)))
             self.set_status(status)
+            if status == 300:
+                self.set_header("Location", f"/api/kernels/{kernel_id}/input")
+                self.set_header("Access-Control-Expose-Headers", "Location")
             self.finish(answer)
 
     @web.authenticated

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ydoc_exec.handlers.execute_handler import ExecuteHandler, PathExecuteHandler
+from ydoc_exec.handlers.input_handler import InputHandler
 from ydoc_exec.handlers.openapi_handler import OpenApiHandler
 from ydoc_exec.handlers.recovery_handler import RecoveryHandler
 from ydoc_exec.handlers.requests_handler import RequestHandler, RequestsHandler
@@ -26,6 +27,7 @@ ROUTES: tuple[tuple[str, type[Any]], ...] = (
     (r"/api/collaboration/status", StatusHandler),
     (r"/api/collaboration/execute/(.*)", PathExecuteHandler),
     (rf"/api/kernels/{_KERNEL_ID}/execute", ExecuteHandler),
+    (rf"/api/kernels/{_KERNEL_ID}/input", InputHandler),
     (rf"/api/kernels/{_KERNEL_ID}/state", StateHandler),
     (rf"/api/kernels/{_KERNEL_ID}/requests", RequestsHandler),
     (rf"/api/kernels/{_KERNEL_ID}/requests/{_RUN_ID}", RequestHandler),

@@ -35,6 +35,10 @@ PING_INTERVAL = 10.0
 class ServerGateway:
     """Implements ``Gateway`` with the address and the credentials that Jupyter Server's own client has."""
 
+    @property
+    def address(self) -> str:
+        return GatewayClient.instance().url or ""
+
     def has(self, manager: object) -> bool:
         return isinstance(manager, GatewayKernelManager)
 
@@ -89,6 +93,9 @@ class _Channels:
             self._websocket.write_message(frame, binary=isinstance(frame, bytes))
         except WebSocketClosedError as error:
             raise ConnectionError("it was closed") from error
+
+    def close(self) -> None:
+        self._websocket.close()
 
     async def receive(self) -> tuple[str, Message]:
         while True:

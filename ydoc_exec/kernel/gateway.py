@@ -16,6 +16,10 @@ class GatewayChannels(Protocol):
         """Send a message. It does not wait. Raises ``ConnectionError`` when the websocket is closed."""
         ...
 
+    def close(self) -> None:
+        """Say that the websocket is to be closed. What the other side has sent before it agreed is still received."""
+        ...
+
     async def receive(self) -> tuple[str, Message]:
         """The next message and its channel. Raises ``ConnectionError`` when the websocket has been closed."""
         ...
@@ -23,6 +27,11 @@ class GatewayChannels(Protocol):
 
 class Gateway(Protocol):
     """Where kernels are that this server's manager of kernels has started elsewhere."""
+
+    @property
+    def address(self) -> str:
+        """Where it is."""
+        ...
 
     def has(self, manager: object) -> bool:
         """Whether this manager of a kernel stands for one behind the gateway."""

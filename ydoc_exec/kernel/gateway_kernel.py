@@ -11,6 +11,7 @@ from ydoc_exec.ids import KernelId
 from ydoc_exec.kernel.gateway import Gateway
 from ydoc_exec.kernel.gateway_link import End, GatewayLink
 from ydoc_exec.kernel.kernel import Deliver, Link, Skip
+from ydoc_exec.kernel.run import Tether
 
 
 class GatewayKernel:
@@ -26,6 +27,7 @@ class GatewayKernel:
         self._gateway = gateway
         self._ready = self._begun()
         self._heard_so = False
+        self._tether: Tether | None = None
         self._callbacks: dict[str, list[Callable[[], None]]] = {"restart": [], "dead": []}
 
     @property
@@ -57,10 +59,20 @@ class GatewayKernel:
             self._ready = self._begun()
         self._heard_so = False
 
+    def tethered(self, tether: Tether) -> None:
+        self._tether = tether
+
     def connect(self, deliver: Deliver, *, timeout: float, skip: Skip) -> AbstractAsyncContextManager[Link]:
+        tether, self._tether = self._tether, None
         # ``skip`` is not asked: what could be left unread has crossed the network already.
         return GatewayLink.connect(
-            self._kernel_id, self._manager, self._gateway, deliver, self._ended, timeout=timeout
+            self._kernel_id,
+            self._manager,
+            self._gateway,
+            deliver,
+            self._ended,
+            timeout=timeout,
+            tether=tether,
         )
 
     # Private

@@ -17,20 +17,20 @@ What is not the same as with a local kernel:
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from math import inf
 from time import monotonic
 from typing import Any, Literal
 from uuid import uuid4
 
-from anyio import Event, create_task_group, current_time, fail_after, move_on_after, sleep
+from anyio import Event, create_task_group, current_time, fail_after, move_on_after, sleep, sleep_forever
 
 from ydoc_exec.errors import KernelReplaced, KernelUnavailable
 from ydoc_exec.ids import KernelId
 from ydoc_exec.kernel.gateway import Gateway, GatewayChannels
 from ydoc_exec.kernel.kernel import Deliver, Message
-from ydoc_exec.kernel.run import now
+from ydoc_exec.kernel.run import Tether, now
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,9 @@ FIRST_PATIENCE = 3.0
 
 WATCH_INTERVAL = 5.0
 """Seconds between two questions to the gateway about the kernel."""
+
+LEAVE_PATIENCE = 2.0
+"""Seconds in which the gateway agrees that the connection is over."""
 
 QUIET = 3
 """So many times in a row the gateway must say that a kernel is idle which has a run of ours and says nothing."""
@@ -64,6 +67,7 @@ class GatewayLink:
         deliver: Deliver,
         ended: Callable[[End], None],
         timeout: float,
+        tether: Tether | None = None,
     ) -> None:
         self._kernel_id = kernel_id
         self._manager = manager
@@ -71,13 +75,16 @@ class GatewayLink:
         self._deliver = deliver
         self._ended = ended
         self._timeout = timeout
-        self._session = uuid4().hex
+        self._session = uuid4().hex if tether is None else tether.session
         self._patience = FIRST_PATIENCE
         self._channels: GatewayChannels | None = None
-        self._unsent: list[Message] = []
-        self._running: set[str] = set()  # sent, and not replied to
+        self._unsent: list[tuple[str, Message]] = []
+        # Sent, and not replied to.
+        self._running: set[str] = set() if tether is None else {tether.parent}
         self._doubtful: set[str] = set()  # those of an earlier connection
         self._question = ""
+        self._leaving = False
+        self._left = Event()
         self._heard = Event()
         self._heard_at = 0.0
 
@@ -92,15 +99,16 @@ class GatewayLink:
         ended: Callable[[End], None],
         *,
         timeout: float,
+        tether: Tether | None = None,
     ) -> AsyncIterator[GatewayLink]:
         """Connect, wait until the kernel is heard, and hand every message to ``deliver`` until the end.
 
-        ``ended`` is told how the kernel's process ended, when that is heard. Raises ``KernelUnavailable``
+        ``tether`` is of a run that was sent in an earlier life of this server. ``ended`` is told how the kernel's process ended, when that is heard. Raises ``KernelUnavailable``
         when nothing was heard within ``timeout`` seconds; out of the block when the kernel is gone, when the gateway
         could not be reached for ``timeout`` seconds, or when the end of a run was missed; and ``KernelReplaced`` when
         somebody has shut down or restarted it.
         """
-        link = cls(kernel_id, manager, gateway, deliver, ended, timeout)
+        link = cls(kernel_id, manager, gateway, deliver, ended, timeout, tether)
         ends: list[KernelUnavailable] = []
         async with create_task_group() as tasks:
 
@@ -123,28 +131,47 @@ class GatewayLink:
         if not link._heard.is_set():
             raise KernelUnavailable(kernel_id, f"it said nothing for {timeout:g} seconds")
 
-    def execute(self, code: str, *, stop_on_error: bool) -> str:
+    def tether(self, parent: str) -> Tether:
+        return Tether(self._gateway.address, self._session, parent)
+
+    async def leave(self) -> None:
+        self._leaving = True
+        if self._channels is not None:
+            self._channels.close()
+            with move_on_after(LEAVE_PATIENCE):
+                await self._left.wait()
+
+    def execute(self, code: str, *, stop_on_error: bool, allow_stdin: bool) -> str:
         content = {
             "code": code,
             "silent": False,
             "store_history": True,
             "user_expressions": {},
-            "allow_stdin": False,
+            "allow_stdin": allow_stdin,
             "stop_on_error": stop_on_error,
         }
         message = self._message("execute_request", content)
         message_id: str = message["msg_id"]
         self._running.add(message_id)
-        try:
-            self._send("shell", message)
-        except ConnectionError:
-            self._unsent.append(message)  # the connection comes back, or the link ends
+        self._send_in_time("shell", message)
         return message_id
+
+    def mark(self) -> str:
+        message = self._message("kernel_info_request", {})
+        self._send("control", message)
+        message_id: str = message["msg_id"]
+        return message_id
+
+    def answer(self, value: str, question: Mapping[str, Any]) -> None:
+        self._send_in_time("stdin", self._message("input_reply", {"value": value}, question))
 
     # Private
 
     async def _keep_connected(self) -> None:
         lost_at, pause, shared = current_time(), FIRST_RETRY, False
+        if self._running:
+            # Somebody may be connected since that life ended.
+            shared = await self._is_shared()
         while True:
             try:
                 async with self._gateway.open(self._kernel_id, self._session) as channels:
@@ -158,6 +185,9 @@ class GatewayLink:
             except ConnectionError as error:
                 logger.info("The connection to kernel %s behind the gateway: %s", self._kernel_id, error)
                 why = str(error)
+            if self._leaving:
+                self._left.set()
+                await sleep_forever()
             if current_time() > lost_at + self._timeout:
                 raise KernelUnavailable(self._kernel_id, f"the gateway cannot be reached: {why}")
             await sleep(pause)
@@ -218,13 +248,13 @@ class GatewayLink:
         question = self._message("kernel_info_request", {})
         self._question = question["msg_id"]
         unsent, self._unsent = self._unsent, []
-        self._doubtful -= {message["msg_id"] for message in unsent}
+        self._doubtful -= {message["msg_id"] for _, message in unsent}
         self._send("shell", question)
         # A busy kernel answers here, so that a link is up while a cell of somebody else runs.
         self._send("control", self._message("kernel_info_request", {}))
-        for index, message in enumerate(unsent):
+        for index, (channel, message) in enumerate(unsent):
             try:
-                self._send("shell", message)
+                self._send(channel, message)
             except ConnectionError:
                 self._unsent = unsent[index:]
                 raise
@@ -236,6 +266,12 @@ class GatewayLink:
         if self._channels is None:
             raise ConnectionError("it is interrupted")
         self._channels.send(channel, message)
+
+    def _send_in_time(self, channel: str, message: Message) -> None:
+        try:
+            self._send(channel, message)
+        except ConnectionError:
+            self._unsent.append((channel, message))  # the connection comes back, or the link ends
 
     def _take(self, channel: str, message: Message) -> None:
         kind, parent = message["msg_type"], message["parent_header"].get("msg_id", "")
@@ -249,6 +285,8 @@ class GatewayLink:
                     "the connection to it was interrupted, and how the cell ended was not heard. Run it again",
                 )
             self._hand_on("shell", message)
+        elif channel == "stdin":
+            self._hand_on("stdin", message)
         elif channel == "iopub":
             self._heard.set()
             state = message["content"].get("execution_state") if kind == "status" else None
@@ -271,7 +309,9 @@ class GatewayLink:
             # One message that nobody understands is not the end of all others.
             logger.exception("A message of kernel %s was dropped", self._kernel_id)
 
-    def _message(self, kind: str, content: dict[str, Any]) -> Message:
+    def _message(
+        self, kind: str, content: dict[str, Any], parent: Mapping[str, Any] | None = None
+    ) -> Message:
         """As the messaging protocol's version 5.3 has it."""
         header = {
             "msg_id": uuid4().hex,
@@ -285,7 +325,7 @@ class GatewayLink:
             "header": header,
             "msg_id": header["msg_id"],
             "msg_type": kind,
-            "parent_header": {},
+            "parent_header": dict(parent or {}),
             "metadata": {},
             "content": content,
         }

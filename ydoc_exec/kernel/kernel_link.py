@@ -1,6 +1,6 @@
 """This server's own client of one kernel: its sockets, and the proof that they hear.
 
-Four facts shape it (each cost somebody months):
+Five facts shape it (each cost somebody months):
 
 - ``km.client()`` shares the manager's session, so two clients get one ZMQ identity and the kernel's replies
   reach either of them. The client here is made from ``client_factory`` and has a session of its own.
@@ -15,6 +15,10 @@ Four facts shape it (each cost somebody months):
   on the shell channel whenever it has answered there, since some kernels (Deno's) say no status for control.
   (Front ends and we do not take that status for the kernel's: see ``untracked_message_types`` of
   Jupyter Server.)
+- A kernel's stdin socket (ROUTER) drops what it sends to somebody whose connection is not complete, so the question
+  of a first cell would never be heard. While a kernel is being started each socket tries to connect again and again, in
+  its own time (measured: one first question in sixty was lost). This one counts as writable only when its connection is
+  complete (``ZMQ_IMMEDIATE``), and that is waited for too.
 - ZMQ signals "there is something" once, and sending looks too: a reply that arrived before a send is not
   signalled again. ``zmq.asyncio`` knows that when the send goes through it; ``Session.send`` goes around it
   (it makes a plain socket of it), and then a link is deaf for ever. So messages are only serialized by the
@@ -47,6 +51,9 @@ LAST_NUDGE = 1.0
 SERVER_TIMEOUT = 5.0
 """Seconds between two requests for a kernel's info, while nothing is heard of it."""
 
+STDIN_PATIENCE = 5.0
+"""Seconds in which the stdin socket of a kernel that is heard is connected, or never: not every kernel has one."""
+
 FLOOD = 100
 FLOOD_WINDOW = 0.05
 FLOOD_PAUSE = 0.005
@@ -71,6 +78,8 @@ class KernelClient(Protocol):
     def shell_channel(self) -> Any: ...
     @property
     def control_channel(self) -> Any: ...
+    @property
+    def stdin_channel(self) -> Any: ...
     def load_connection_info(self, info: Mapping[str, Any]) -> None: ...
     def start_channels(
         self, shell: bool = ..., iopub: bool = ..., stdin: bool = ..., hb: bool = ..., control: bool = ...
@@ -129,7 +138,7 @@ class KernelLink:
         """
         client = manager.client_factory(context=context)
         client.load_connection_info(manager.get_connection_info(session=False))
-        client.start_channels(shell=True, iopub=True, stdin=True, hb=False, control=True)
+        _start_channels(client, context)
         heard = Event()
         owes_answer = False
 
@@ -187,13 +196,14 @@ class KernelLink:
                         large_due = perf_counter() + LARGE_PAUSE
                 if heard_since > FLOOD:
                     await sleep(FLOOD_PAUSE)
-                elif channel == "shell":
+                elif channel != "iopub":
                     await lowlevel.checkpoint()
 
         try:
             async with create_task_group() as tasks:
                 tasks.start_soon(read, "iopub", client.iopub_channel.socket)
                 tasks.start_soon(read, "shell", client.shell_channel.socket)
+                tasks.start_soon(read, "stdin", client.stdin_channel.socket)
                 pause = FIRST_NUDGE
                 with move_on_after(timeout):
                     while not heard.is_set():
@@ -201,6 +211,9 @@ class KernelLink:
                         with move_on_after(pause):
                             await heard.wait()
                         pause = min(2 * pause, LAST_NUDGE)
+                if heard.is_set():
+                    with move_on_after(STDIN_PATIENCE):
+                        await client.stdin_channel.socket.poll(flags=zmq.POLLOUT)
                 with move_on_after(SERVER_TIMEOUT):
                     # The server listens too, for its REST API and its culler, and calls a kernel "starting" until
                     # it has heard something. What it misses of our first cell it would miss until the cell ends.
@@ -216,7 +229,13 @@ class KernelLink:
         if not heard.is_set():
             raise KernelUnavailable(kernel_id, f"it said nothing for {timeout:g} seconds")
 
-    def execute(self, code: str, *, stop_on_error: bool) -> str:
+    def tether(self, parent: str) -> None:
+        """A kernel of this machine ends with the server."""
+
+    async def leave(self) -> None:
+        """There is nothing to leave."""
+
+    def execute(self, code: str, *, stop_on_error: bool, allow_stdin: bool) -> str:
         """Send code to the kernel and return the id that its messages will name as their parent.
 
         It does not wait, so the caller can note the id before any answer is read.
@@ -226,13 +245,31 @@ class KernelLink:
             "silent": False,
             "store_history": True,
             "user_expressions": {},
-            "allow_stdin": False,
+            "allow_stdin": allow_stdin,
             "stop_on_error": stop_on_error,
         }
         return _send(self._client, self._client.shell_channel, "execute_request", content)
 
+    def mark(self) -> str:
+        """See ``Link.mark``."""
+        return _send(self._client, self._client.control_channel, "kernel_info_request", {})
+
+    def answer(self, value: str, question: Mapping[str, Any]) -> None:
+        """See ``Link.answer``."""
+        _send(self._client, self._client.stdin_channel, "input_reply", {"value": value}, question)
+
 
 # Private
+
+
+def _start_channels(client: KernelClient, context: zmq.asyncio.Context) -> None:
+    client.start_channels(shell=True, iopub=True, stdin=False, hb=False, control=True)
+    # It must be set before it is connected, which is in the same step as it is made.
+    context.setsockopt(zmq.IMMEDIATE, 1)
+    try:
+        client.start_channels(shell=False, iopub=False, stdin=True, hb=False, control=False)
+    finally:
+        context.setsockopt(zmq.IMMEDIATE, 0)
 
 
 async def _readable(socket: zmq.Socket[bytes]) -> None:
@@ -269,9 +306,15 @@ def _receive(socket: zmq.Socket[bytes]) -> Parts:
             return parts
 
 
-def _send(client: KernelClient, channel: Any, kind: str, content: dict[str, Any]) -> str:
+def _send(
+    client: KernelClient,
+    channel: Any,
+    kind: str,
+    content: dict[str, Any],
+    parent: Mapping[str, Any] | None = None,
+) -> str:
     """Send a message and return its id. See the module's head for why the channel's own ``send`` is not used."""
-    message = client.session.msg(kind, content)
+    message = client.session.msg(kind, content, parent=parent)
     sent = channel.socket.send_multipart(client.session.serialize(message))
     if sent.done():
         sent.result()  # raises what failed

@@ -24,14 +24,16 @@ from anyio import CancelScope, Event, create_task_group, current_time, move_on_a
 from anyio.abc import TaskGroup, TaskStatus
 from typing_extensions import TypeVarTuple, Unpack
 
-from ydoc_exec.errors import KernelReplaced, KernelUnavailable
+from ydoc_exec.errors import KernelConnecting, KernelReplaced, KernelUnavailable
 from ydoc_exec.execution.effects import AwaitIdle, AwaitReply, Connect, Effect, Execute, Finish
 from ydoc_exec.execution.events import (
+    Adopted,
     Cancelled,
     IdleOverdue,
     Interrupted,
     KernelLost,
     KernelReady,
+    Left,
     Replied,
     ReplyOverdue,
     Request,
@@ -39,9 +41,10 @@ from ydoc_exec.execution.events import (
     WentIdle,
 )
 from ydoc_exec.execution.events import Event as QueueEvent
+from ydoc_exec.execution.prompts import Answer, Prompt
 from ydoc_exec.execution.run_queue import RunQueue
 from ydoc_exec.execution.run_state import RunState
-from ydoc_exec.ids import KernelId, RunId
+from ydoc_exec.ids import KernelId, PromptId, RunId, new_prompt_id
 from ydoc_exec.kernel.kernel import Channel, Kernel, Link, Message
 from ydoc_exec.kernel.kernel_activity import KernelActivity
 from ydoc_exec.kernel.large_stream import LargeStream
@@ -54,6 +57,7 @@ from ydoc_exec.notebook.output_limit import OutputLimit
 from ydoc_exec.notebook.output_reducer import OutputReducer
 from ydoc_exec.notebook.output_tail import text_size
 from ydoc_exec.notebook.payload import Payload
+from ydoc_exec.notebook.shareable import shareable_text
 from ydoc_exec.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -78,6 +82,13 @@ NEVER_LIVED = (
 PROCESS_POLL = 0.05
 """Seconds between two looks whether the process that is being connected to is another one by now."""
 
+END_OF_FILE = "\x04"
+"""What ipykernel takes for the end of all input: ``input()`` raises ``EOFError``."""
+
+MARK_PATIENCE = 0.5
+"""Seconds for which a question is held back until all that was printed before it is here, for kernels that answer nothing
+while they wait for input."""
+
 BUSY_PAUSE = 4.0
 LONGEST_PAUSE = 1.0
 """After writing output, the next is gathered for at least ``BUSY_PAUSE`` times as long as that took, and at
@@ -97,6 +108,8 @@ class Execution:
     """What is to be written of what came before text that was left unread."""
     heard_at: float = 0.0
     """When the last message of this run came (``monotonic``)."""
+    asking: Prompt | None = None
+    """What it asks, while what it has printed before may still be on its way."""
 
     def feed(self, message: Message) -> None:
         """An iopub message of this run."""
@@ -196,6 +209,11 @@ class KernelRunner:
         # The run whose other half (reply or idle) is waited for, and what it means if that does not come.
         self._awaited: tuple[Execution, QueueEvent] | None = None
         self._awaiting = False
+        self._linked = Event()  # set when the link is up, or is not waited for any more
+        self._refused: list[Message] = []  # what was asked behind the end of its cell, before the link was up
+        self._marks: dict[
+            str, Prompt
+        ] = {}  # ids of messages (``Link.mark``), and what is shown when they are heard
 
     @property
     def closed(self) -> bool:
@@ -260,9 +278,77 @@ class KernelRunner:
             with self._guarded():
                 target.kernel(self._kernel_entry())
 
+    def adopt(self, run: Run, target: RunTarget) -> None:
+        """Go on with a run that the kernel has from an earlier life of this server. It has nothing else of ours.
+
+        What the document raises is for the caller, and nothing is done then.
+        """
+        assert run.tether is not None, "nobody knows how to find it"
+        with self._together(target):
+            target.adopted(run)
+            self._told.add(target)
+            execution = Execution(run, target, OutputLimit(self._settings.output_limit), self._reducer())
+            execution.heard_at = monotonic()
+            self._executions[run.id] = self._by_parent[run.tether.parent] = execution
+            self._kernel.tethered(run.tether)
+            self._book.adopted(run)
+            self._post(Adopted(Request(run.id, stop_on_error=run.stop_on_error)))
+            self._set_status("busy")
+
+    async def leave(self, reason: str) -> bool:
+        """Stop serving, and leave the run that the kernel has to the next life of this server; what waits ends as lost.
+
+        ``False``, and nothing is done, if there is none that could be found again.
+        """
+        if self._left_over() is None:
+            return False
+        if self._link is not None:
+            await self._link.leave()
+        execution = self._left_over()
+        if execution is None:
+            return False
+        self._flush()
+        self._post(Left(reason))
+        del self._executions[execution.run.id]
+        self._book.prompts.end(execution.run.id)  # nothing is sent any more; the run still says what it asks
+        with self._guarded():
+            execution.target.left(execution.run)
+        self.close(reason)
+        return True
+
     def cancel(self, runs: frozenset[RunId]) -> None:
         """Take queued runs out of the queue. Those that have started go on."""
         self._post(Cancelled(runs))
+
+    async def connected(self) -> None:
+        """Return when the kernel can be answered, or nobody need wait for that: it may have a run that was adopted."""
+        if self._link is None and self._queue.current is not None:
+            with move_on_after(self._settings.kernel_timeout):
+                await self._linked.wait()
+
+    def answer(self, run_id: RunId, prompt_id: PromptId | None, answer: Answer) -> Prompt:
+        """Send the kernel what somebody has typed, if nobody was faster. Without ``prompt_id`` it is for what waits.
+
+        When it returns the answer is in the document, and nobody waits for one any more. Raises ``PromptNotFound``,
+        ``PromptAnswered``, ``PromptWithdrawn`` or ``KernelUnavailable``, and nothing was sent then.
+        """
+        execution = self._executions.get(run_id)
+        if execution is not None and execution.asking is not None:
+            self._show_prompt(execution.asking)
+        if self._link is None and execution is not None:
+            raise KernelConnecting(self.kernel_id)
+        prompt = self._book.prompts.answer(run_id, prompt_id, answer)
+        assert execution is not None, "what waits is withdrawn when its run ends"
+        value = answer.value or ""
+        if not self._reply(value, prompt.header):
+            raise KernelUnavailable(self.kernel_id, "its connection failed")
+        if execution.target.owns(execution.run):
+            echo = {"name": "stdin", "text": prompt.echo(value)}
+            execution.feed({"msg_type": "stream", "content": echo})
+        execution.run.prompt = None
+        self._book.answered(execution.run, prompt, answer.kept(prompt))
+        self._show_waiting(execution)
+        return prompt
 
     def interrupted(self) -> None:
         """Somebody has interrupted the kernel: what was submitted before does not run any more."""
@@ -373,13 +459,16 @@ class KernelRunner:
         assert self._link is not None, "the queue sends nothing while the link is down"
         run = execution.run
         try:
-            parent = self._link.execute(run.source, stop_on_error=run.stop_on_error)
+            parent = self._link.execute(
+                run.source, stop_on_error=run.stop_on_error, allow_stdin=run.allow_stdin
+            )
         except (OSError, zmq.ZMQError) as error:
             self._drop_link()
             self._post(KernelLost(f"its connection failed: {error}"))
             return False
         # Noted in the same step as the send: no message can arrive before we know whose it is.
         self._by_parent[parent] = execution
+        run.tether = self._link.tether(parent)
         execution.reducer = self._reducer()
         return True
 
@@ -400,6 +489,7 @@ class KernelRunner:
             if effect.outcome.state is RunState.LOST and execution.run.started_at is not None:
                 execution.run.note_time("execution_failed", None)
             self._dirty.pop(effect.run, None)
+            self._withdraw(execution, self._book.prompts.end(effect.run))
             self._book.ended(execution.run)
             ended.append(execution)
         for target, group in groupby(ended, key=lambda execution: execution.target):
@@ -448,10 +538,16 @@ class KernelRunner:
         """One message of the kernel. Messages of other clients' requests are none of our business."""
         if channel == "iopub":
             self._activity.note(message)
-        kind = message["msg_type"]
-        execution = self._by_parent.get(message["parent_header"].get("msg_id", ""))
+        kind, parent = message["msg_type"], message["parent_header"].get("msg_id", "")
+        execution = self._by_parent.get(parent)
         if execution is not None:
             execution.heard_at = monotonic()
+        if channel == "stdin":
+            if kind == "input_request":
+                self._asked(execution, message)
+            return
+        if channel == "iopub" and parent in self._marks:
+            self._show_prompt(self._marks.pop(parent))
         if channel == "shell":
             if kind == "execute_reply" and execution is not None:
                 self._replied(execution, message)
@@ -544,6 +640,82 @@ class KernelRunner:
             "since": self._status_since,
         }
 
+    # Private: input
+
+    def _asked(self, execution: Execution | None, message: Message) -> None:
+        """The kernel asks for input, and waits. What others have asked it to run is answered by them."""
+        if execution is None or execution.run.state.ended:
+            # A thread or a task that goes on behind its cell. No cell shows that it waits, and if it holds up the kernel
+            # nothing would ever run there again.
+            logger.warning(
+                "Kernel %s asks for input behind the end of its cell, and is refused", self.kernel_id
+            )
+            if self._link is None:
+                self._refused.append(message["header"])
+            else:
+                self._reply(END_OF_FILE, message["header"])
+            return
+        run, content = execution.run, message["content"]
+        prompt = Prompt(
+            id=new_prompt_id(),
+            run=run.id,
+            kernel=self.kernel_id,
+            cell=run.cell,
+            user=run.user,
+            text=shareable_text(str(content.get("prompt") or "")),
+            password=bool(content.get("password")),
+            policy=self._settings.input_policy,
+            asked_at=now(),
+            header=message["header"],
+        )
+        # At once, so that an answer to what it asked before is too late from now on.
+        self._withdraw(execution, self._book.prompts.ask(prompt))
+        execution.asking = prompt
+        if self._link is not None:
+            try:
+                self._marks[self._link.mark()] = prompt
+            except (OSError, zmq.ZMQError) as error:
+                logger.info("Kernel %s cannot be asked what it has said: %s", self.kernel_id, error)
+        self._start_task(self._show_prompt_in_time, prompt)
+
+    async def _show_prompt_in_time(self, prompt: Prompt) -> None:
+        await sleep(MARK_PATIENCE)
+        self._marks = {mark: other for mark, other in self._marks.items() if other is not prompt}
+        self._show_prompt(prompt)
+
+    def _show_prompt(self, prompt: Prompt) -> None:
+        """All that was printed before the question is here."""
+        execution = self._executions.get(prompt.run)
+        if execution is None or execution.asking is not prompt:
+            return
+        execution.asking = None
+        execution.run.prompt = prompt
+        self._book.asked(execution.run, prompt)
+        self._show_waiting(execution)
+
+    def _withdraw(self, execution: Execution, prompt: Prompt | None) -> None:
+        execution.asking = execution.run.prompt = None
+        if prompt is not None:
+            self._book.withdrawn(execution.run, prompt)
+
+    def _show_waiting(self, execution: Execution) -> None:
+        """In one transaction with what was printed before."""
+        self._dirty.pop(execution.run.id, None)
+        with self._guarded():
+            execution.target.waits(RunOutput(execution.run, execution.take()))
+
+    def _reply(self, value: str, question: Message) -> bool:
+        """Let the kernel have what it asked for; ``False`` if it cannot be reached, and is lost."""
+        try:
+            if self._link is None:
+                raise ConnectionError("there is none")
+            self._link.answer(value, question)
+        except (OSError, zmq.ZMQError) as error:
+            self._drop_link()
+            self._post(KernelLost(f"its connection failed: {error}"))
+            return False
+        return True
+
     # Private: output
 
     def _reducer(self) -> OutputReducer:
@@ -594,7 +766,8 @@ class KernelRunner:
             if self._queue.idle and self._status != "busy":
                 missing = None
                 continue
-            self._activity.goes_on()
+            if self._settings.prompts_keep_alive or not self._waits_for_input():
+                self._activity.goes_on()
             process = self._process
             if process is None or self.outdated or await self._kernel.is_alive():
                 missing = None
@@ -603,6 +776,10 @@ class KernelRunner:
                 self.lose("The kernel died. Restart it and run again.", said=True)
             else:
                 missing = process
+
+    def _waits_for_input(self) -> bool:
+        current = self._queue.current
+        return current is not None and self._executions[current].run.state is RunState.INPUT
 
     def _start_task(self, task: Callable[[Unpack[Ts]], Coroutine[Any, Any, None]], *args: Unpack[Ts]) -> None:
         if self._tasks is not None and not self._closed.is_set():
@@ -633,9 +810,14 @@ class KernelRunner:
             ) as link:
                 with self._activity.instead_of_server():
                     self._link = link
+                    self._linked.set()
                     self._false_start = False
-                    self._set_status(self._kernel.execution_state or "idle")
+                    if self._queue.current is None:
+                        self._set_status(self._kernel.execution_state or "idle")
                     self._post(KernelReady())
+                    refused, self._refused = self._refused, []
+                    for question in refused:
+                        self._reply(END_OF_FILE, question)
                     await anyio.sleep_forever()
         finally:
             self._attempt = None
@@ -652,6 +834,12 @@ class KernelRunner:
                 return
             dead = self._false_start and not await self._kernel.is_alive()
             await sleep(PROCESS_POLL)
+
+    def _left_over(self) -> Execution | None:
+        """What the next life of this server can go on with."""
+        current = self._queue.current
+        execution = None if current is None else self._executions[current]
+        return None if self.closed or execution is None or execution.run.tether is None else execution
 
     async def _process_started(self) -> None:
         """Wait until the kernel has a process, and take note which."""
@@ -680,6 +868,8 @@ class KernelRunner:
 
     def _drop_link(self) -> None:
         self._link = None
+        self._linked.set()
+        self._linked = Event()
         self._heard_status = ""
         self._process = None
         if self._link_scope is not None:

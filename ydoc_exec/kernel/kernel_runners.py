@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import anyio
 import zmq.asyncio
-from anyio import Lock
+from anyio import Event, Lock, create_task_group
 from anyio.abc import TaskGroup, TaskStatus
 
 from ydoc_exec.errors import KernelNotFound, KernelUnavailable
-from ydoc_exec.ids import KernelId, RunId
+from ydoc_exec.execution.prompts import Answer, Prompt
+from ydoc_exec.ids import KernelId, PromptId, RunId
 from ydoc_exec.kernel.gateway import Gateway
 from ydoc_exec.kernel.gateway_kernel import GatewayKernel
 from ydoc_exec.kernel.kernel import Kernel
@@ -20,7 +23,7 @@ from ydoc_exec.kernel.kernel_runner import KernelRunner
 from ydoc_exec.kernel.local_kernel import LocalKernel
 from ydoc_exec.kernel.run_book import RunBook
 from ydoc_exec.measures import Measures
-from ydoc_exec.settings import Settings
+from ydoc_exec.settings import InputPolicy, Settings
 
 REPLACED = "the kernel was shut down or restarted"
 
@@ -55,6 +58,9 @@ class KernelRunners:
         self._measures = measures or Measures()
         self._runners: dict[KernelId, KernelRunner] = {}
         self._starting = Lock(fast_acquire=True)
+        self.left: set[KernelId] = set()
+        """The kernels that were left a run when the server stopped."""
+        self._adopting: dict[KernelId, Event] = {}
         self._closed = False
 
     def __contains__(self, kernel_id: object) -> bool:
@@ -66,6 +72,22 @@ class KernelRunners:
 
         Raises ``KernelNotFound``, or ``KernelUnavailable`` while the server stops.
         """
+        if kernel_id in self._adopting:
+            # What it has from an earlier life of this server comes first.
+            await self._adopting[kernel_id].wait()
+        return await self._get(kernel_id)
+
+    @contextmanager
+    def adopting(self, kernel_id: KernelId) -> Iterator[Callable[[], Awaitable[KernelRunner]]]:
+        """Nobody else gets the kernel's runner inside the block: what it is to adopt must be there first."""
+        done = self._adopting[kernel_id] = Event()
+        try:
+            yield lambda: self._get(kernel_id)
+        finally:
+            del self._adopting[kernel_id]
+            done.set()
+
+    async def _get(self, kernel_id: KernelId) -> KernelRunner:
         if kernel_id not in self._managers:
             raise KernelNotFound(kernel_id)
         runner = self._runners.get(kernel_id)
@@ -100,6 +122,22 @@ class KernelRunners:
         if runner is not None:
             runner.cancel(runs)
 
+    @property
+    def input_policy(self) -> InputPolicy:
+        """Who may answer what runs ask for."""
+        return self._settings.input_policy
+
+    async def answer(
+        self, kernel_id: KernelId, run_id: RunId, prompt_id: PromptId | None, answer: Answer
+    ) -> Prompt:
+        """Bring an answer to the kernel: ``KernelRunner.answer``, and raises what that does."""
+        runner = self._runners.get(kernel_id)
+        if runner is not None:
+            await runner.connected()
+        runner = self._runners.get(kernel_id)
+        # Without one its runs have ended, and whatever they asked is over.
+        return (self._book.prompts if runner is None else runner).answer(run_id, prompt_id, answer)
+
     def replaced(self, kernel_id: KernelId, *, gone: bool = False) -> None:
         """The kernel was shut down or restarted, or somebody tried. ``gone``: it was shut down.
 
@@ -118,6 +156,21 @@ class KernelRunners:
         runner = self._runners.get(kernel_id)
         if runner is not None:
             runner.interrupted()
+
+    async def leave(self, reason: str) -> None:
+        """Take no more, and leave what kernels have that outlive the server to its next life, if that is wanted
+        (``leave_kernels``)."""
+        self._closed = True
+        if not self._settings.leave_kernels:
+            return
+
+        async def one(runner: KernelRunner) -> None:
+            if await runner.leave(reason):
+                self.left.add(runner.kernel_id)
+
+        async with create_task_group() as tasks:
+            for runner in list(self._runners.values()):
+                tasks.start_soon(one, runner)
 
     def close(self, reason: str) -> None:
         """End every run of every kernel and take no more."""

@@ -19,7 +19,6 @@ from anyio import move_on_after, sleep
 from anyio.abc import TaskGroup
 
 from ydoc_exec.errors import KernelNotFound
-from ydoc_exec.execution.run_state import RunState
 from ydoc_exec.ids import KernelId
 from ydoc_exec.kernel.kernel_runners import KernelManagers
 from ydoc_exec.kernel.run import now
@@ -104,7 +103,7 @@ class KernelStates:
             self._bury(kernel_id, SHUT_DOWN)
         elif kernel_id in self._lives and not any(
             # The news may come when the new process has a run already; those of the one before have ended.
-            run.state is RunState.RUNNING
+            run.state.started
             for run in self._book.live(kernel_id)
         ):
             self._begins_again(self._lives[kernel_id])
@@ -150,7 +149,7 @@ class KernelStates:
             life.manager.kernel or {} if self._remote else self._managers.kernel_model(kernel_id)
         )
         live = self._book.live(kernel_id)
-        current = next((run for run in live if run.state is RunState.RUNNING), None)
+        current = next((run for run in live if run.state.started), None)
         return {
             "kernel_id": kernel_id,
             "name": life.manager.kernel_name,

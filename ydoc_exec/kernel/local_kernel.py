@@ -13,6 +13,7 @@ from jupyter_core.utils import ensure_async
 from ydoc_exec.ids import KernelId
 from ydoc_exec.kernel.kernel import Deliver, Link, Skip
 from ydoc_exec.kernel.kernel_link import KernelLink, KernelManager
+from ydoc_exec.kernel.run import Tether
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,9 @@ class LocalKernel:
 
     def restarted(self) -> None:
         """``jupyter_client`` has made another future before it said so."""
+
+    def tethered(self, tether: Tether) -> None:
+        raise AssertionError("its processes end with the server")
 
     def connect(self, deliver: Deliver, *, timeout: float, skip: Skip) -> AbstractAsyncContextManager[Link]:
         return KernelLink.connect(

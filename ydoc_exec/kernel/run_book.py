@@ -6,8 +6,10 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from ydoc_exec.errors import RunNotFound, TooManyWait
+from ydoc_exec.execution.prompts import Answer, Prompt, Prompts, PromptState
 from ydoc_exec.ids import BatchId, KernelId, RunId
 from ydoc_exec.kernel.run import Run
 from ydoc_exec.kernel.run_watch import RunWatch
@@ -21,6 +23,20 @@ RunObserver = Callable[[Run], None]
 """Told of a run that has taken a step: its ``state`` says which. It must return at once, and not wait."""
 
 
+@dataclass(frozen=True, slots=True)
+class PromptStep:
+    """What has happened to a question of a run."""
+
+    state: PromptState
+    run: Run
+    prompt: Prompt
+    answer: Answer | None = None
+
+
+PromptObserver = Callable[[PromptStep], None]
+"""Told of a question that was asked, answered or withdrawn. It must return at once, and not wait."""
+
+
 class RunBook:
     """Every run under way, and the latest ``remembered`` of those that ended.
 
@@ -30,11 +46,14 @@ class RunBook:
     """
 
     def __init__(self, remembered: int) -> None:
+        self.prompts = Prompts()
+        """What the runs ask for."""
         self._remembered = remembered
         self._live: dict[KernelId, dict[RunId, Run]] = {}
         self._ended: OrderedDict[RunId, Run] = OrderedDict()
         self._count = 0
         self._observers: list[RunObserver] = []
+        self._prompt_observers: list[PromptObserver] = []
         self._watches: dict[str, list[RunWatch]] = {}
         self._watching = 0
         self._closed = False
@@ -53,9 +72,28 @@ class RunBook:
         for run in runs:
             self._tell(run)
 
+    def adopted(self, run: Run) -> None:
+        """The kernel has this run from an earlier life of the server."""
+        self._live.setdefault(run.kernel, {})[run.id] = run
+        if run.prompt is not None:
+            self.prompts.ask(run.prompt)
+        self._tell(run)
+
     def started(self, run: Run) -> None:
         """The kernel has this run."""
         self._tell(run)
+
+    def asked(self, run: Run, prompt: Prompt) -> None:
+        """The run waits for an answer."""
+        self._tell_prompt(PromptStep(PromptState.ASKED, run, prompt))
+
+    def answered(self, run: Run, prompt: Prompt, answer: Answer) -> None:
+        """The run goes on."""
+        self._tell_prompt(PromptStep(PromptState.ANSWERED, run, prompt, answer))
+
+    def withdrawn(self, run: Run, prompt: Prompt) -> None:
+        """The run does not wait for this answer any more: it ends, or asks something else."""
+        self._tell_prompt(PromptStep(PromptState.WITHDRAWN, run, prompt))
 
     def ended(self, run: Run) -> None:
         """A run has its outcome. The oldest ended ones are forgotten."""
@@ -71,8 +109,12 @@ class RunBook:
     # Who wants to know
 
     def observe(self, observer: RunObserver) -> None:
-        """Have every step of every run told to ``observer``, from now on."""
+        """Have every step of every run told to ``observer``, from now on: queued, started, ended."""
         self._observers.append(observer)
+
+    def observe_prompts(self, observer: PromptObserver) -> None:
+        """Have what happens to every question of every run told to ``observer``, from now on."""
+        self._prompt_observers.append(observer)
 
     @contextmanager
     def watch(self, *which: RunId | BatchId | KernelId) -> Iterator[RunWatch]:
@@ -141,11 +183,25 @@ class RunBook:
 
     def _tell(self, run: Run) -> None:
         for observer in self._observers:
-            try:
+            with self._guarded(run):
                 observer(run)
-            except Exception:
-                # Who only looks on must not stop a kernel.
-                logger.exception("A step of run %s was not noted by everybody", run.id)
+        self._tell_watches(run)
+
+    def _tell_prompt(self, step: PromptStep) -> None:
+        for observer in self._prompt_observers:
+            with self._guarded(step.run):
+                observer(step)
+        self._tell_watches(step.run)
+
+    @contextmanager
+    def _guarded(self, run: Run) -> Iterator[None]:
+        try:
+            yield
+        except Exception:
+            # Who only looks on must not stop a kernel.
+            logger.exception("A step of run %s was not noted by everybody", run.id)
+
+    def _tell_watches(self, run: Run) -> None:
         for key in (run.id, run.batch, run.kernel):
             for watch in self._watches.get(key, ()):
                 watch.note(run)

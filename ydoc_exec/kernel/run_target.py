@@ -33,7 +33,7 @@ class RunTarget(Protocol):
     """A document in which runs become visible. Every method returns at once.
 
     A cell that is gone is an ordinary event: the run goes on at the kernel and what it says is dropped. No
-    method but ``queued`` raises for anything that clients, kernels or files do.
+    method but ``queued`` and ``adopted`` raises for anything that clients, kernels or files do.
     """
 
     def together(self) -> AbstractContextManager[None]:
@@ -44,12 +44,24 @@ class RunTarget(Protocol):
         """These runs have their place: their cells are cleared and marked, in one transaction."""
         ...
 
+    def adopted(self, run: Run) -> None:
+        """The kernel has this run from an earlier life of the server: its cell is marked, and keeps what it has put out."""
+        ...
+
+    def left(self, run: Run) -> None:
+        """The server stops, and the kernel goes on with this run. Nothing more is heard of it."""
+        ...
+
     def owns(self, run: Run) -> bool:
         """Whether the run's cell is still its own. It is another's when it was queued again meanwhile."""
         ...
 
     def started(self, run: Run) -> None:
         """The kernel has this run now."""
+        ...
+
+    def waits(self, output: RunOutput) -> None:
+        """The run waits for input (``Run.prompt``), or does not any more. It comes in one transaction with its output."""
         ...
 
     def edit(self, outputs: Sequence[RunOutput]) -> None:

@@ -10,6 +10,8 @@ the file is in the root map ``execution`` beside them, which saving does not loo
         runs     Map  cell id -> what ``queue_runs`` and ``set_run`` were given
         total    how many runs were queued since there was none
         since    when the first of them was
+        prompts  Map  run id -> Map of what ``set_prompt`` was given, with ``value``: Text, which is what people type.
+                 A password has none.
 
 Every value that is replaced in a shared map leaves an item with its author, its predecessor and its place, for as
 long as the map is there. ``now`` is therefore replaced as a whole by the first run when there was none: what
@@ -29,7 +31,7 @@ from pycrdt import Array, Map, Text
 from typing_extensions import assert_never
 
 from ydoc_exec.errors import CellNotFound
-from ydoc_exec.ids import CellId
+from ydoc_exec.ids import CellId, RunId
 from ydoc_exec.notebook.cell_results import CellResult
 from ydoc_exec.notebook.cell_view import CellView
 from ydoc_exec.notebook.edits import (
@@ -353,7 +355,7 @@ class Notebook:
         Who comes later can tell from ``total`` and ``since`` how much is done already, and how long all of it takes.
         """
         now, total = self._now(), 0
-        if now is None or not self._runs():
+        if now is None or not (self._runs() or self.prompts()):
             first = next(iter(entries.values()), {})
             now = self._renew(None if now is None else now.get("kernel"), since=first.get("queued_at"))
         elif isinstance(said := now.get("total"), (int, float)):
@@ -383,6 +385,31 @@ class Notebook:
         runs = self._runs()
         entry = None if runs is None else runs.get(cell_id)
         return entry if isinstance(entry, dict) else None
+
+    def set_prompt(self, run_id: RunId, entry: dict[str, Any] | None) -> None:
+        """Say that a run waits for input, with nothing typed yet; ``None`` when it does not any more.
+
+        It is the run's, not the cell's: a cell may be gone, or another run's, and the kernel waits all the same.
+        """
+        now = self._now()
+        prompts = None if now is None else now.get("prompts")
+        if entry is None:
+            if isinstance(prompts, Map) and run_id in prompts:
+                del prompts[run_id]
+            return
+        if now is None:
+            now = self._renew(None)
+        if not isinstance(prompts, Map):
+            prompts = now["prompts"] = Map()
+        draft = {} if entry["password"] else {"value": Text()}
+        prompts[run_id] = Map({**shareable(entry), **draft})
+
+    def prompts(self) -> dict[RunId, dict[str, Any]]:
+        """What runs wait for, each with what was typed so far."""
+        now = self._now()
+        prompts = None if now is None else now.get("prompts")
+        entries = prompts.to_py() if isinstance(prompts, Map) else None
+        return {RunId(run_id): entry for run_id, entry in (entries or {}).items()}
 
     def set_kernel(self, entry: dict[str, Any] | None) -> None:
         """Say how the notebook's kernel stands; ``None`` when it has none."""

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 SCHEMA = Schema(
     name="run history",
     application_id=0x59445248,  # "YDRH"
-    version=1,
+    version=2,
     statements=(
         """
         CREATE TABLE runs (
@@ -36,14 +36,15 @@ SCHEMA = Schema(
             server TEXT,
             at REAL NOT NULL,
             seq INTEGER NOT NULL,
-            record BLOB NOT NULL
+            record BLOB NOT NULL,
+            more BLOB
         )
         """,
         "CREATE INDEX runs_of_kernel ON runs (kernel, at)",
         "CREATE INDEX runs_by_time ON runs (at)",
         "CREATE INDEX runs_of_server ON runs (server) WHERE server IS NOT NULL",
     ),
-    upgrades={},
+    upgrades={1: ("ALTER TABLE runs ADD COLUMN more BLOB",)},
 )
 
 STOPPED = "the server stopped"
@@ -64,11 +65,13 @@ class KeptRun:
     Args:
         at: when it was queued, in seconds since 1970.
         ended: whether nothing more becomes of it. Another one is lost when this server is gone.
+        more: what another server needs to go on with it then, if its kernel is still there.
     """
 
     record: Record
     at: float
     ended: bool
+    more: Record | None = None
 
 
 class SqliteRunHistory(SqliteFile):
@@ -109,7 +112,8 @@ class SqliteRunHistory(SqliteFile):
             self._be_alive()
             with transaction(connection):
                 connection.executemany(
-                    "INSERT OR REPLACE INTO runs (id, kernel, server, at, seq, record) VALUES (?, ?, ?, ?, ?, ?)",
+                    "INSERT OR REPLACE INTO runs (id, kernel, server, at, seq, record, more)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
                     (
                         (
                             run.record["run_id"],
@@ -118,6 +122,7 @@ class SqliteRunHistory(SqliteFile):
                             run.at,
                             run.record["seq"],
                             orjson.dumps(run.record),
+                            None if run.more is None else orjson.dumps(run.more),
                         )
                         for run in runs
                     ),
@@ -125,8 +130,7 @@ class SqliteRunHistory(SqliteFile):
             self._unpruned += len(runs)
             if self._unpruned >= PRUNE_EVERY:
                 self._unpruned = 0
-                self._settle(connection)
-                self._prune(connection)
+                self._prune(connection, self._settle(connection))
 
         if runs:
             await self._call("write", work)
@@ -135,9 +139,9 @@ class SqliteRunHistory(SqliteFile):
         """The record of a run; None if it is not known."""
 
         def work(connection: sqlite3.Connection) -> Record | None:
-            self._settle(connection)
-            row = connection.execute("SELECT record FROM runs WHERE id = ?", (run_id,)).fetchone()
-            return None if row is None else orjson.loads(row[0])
+            left = self._settle(connection)
+            row = connection.execute("SELECT record, server FROM runs WHERE id = ?", (run_id,)).fetchone()
+            return None if row is None else _read(row[0], row[1], left)
 
         return await self._call("read", work)
 
@@ -145,18 +149,42 @@ class SqliteRunHistory(SqliteFile):
         """The records of a kernel's runs that ``takes`` wants, the one that was queued last first."""
 
         def work(connection: sqlite3.Connection) -> list[Record]:
-            self._settle(connection)
+            left = self._settle(connection)
             rows = connection.execute(
-                "SELECT record FROM runs WHERE kernel = ? ORDER BY at DESC, seq DESC", (kernel_id,)
+                "SELECT record, server FROM runs WHERE kernel = ? ORDER BY at DESC, seq DESC", (kernel_id,)
             )
             found: list[Record] = []
-            for (data,) in rows:
-                record = orjson.loads(data)
+            for data, server in rows:
+                record = _read(data, server, left)
                 if takes(record):
                     found.append(record)
                     if len(found) == limit:
                         break
             return found
+
+        return await self._call("read", work)
+
+    async def claim(self, wanted: Callable[[Record], bool]) -> list[tuple[Record, Record]]:
+        """Take over the runs of servers that are gone with which somebody can go on (``KeptRun.more``, which is asked
+        about). Each goes to one server only: its record, and what was said to be needed."""
+
+        def work(connection: sqlite3.Connection) -> list[tuple[Record, Record]]:
+            self._be_alive()
+            claimed: list[tuple[Record, Record]] = []
+            left = self._settle(connection)
+            with transaction(connection):
+                for server in left:
+                    rows = connection.execute(
+                        "SELECT id, record, more FROM runs WHERE server = ? ORDER BY at, seq", (server,)
+                    ).fetchall()
+                    for run_id, record, data in rows:
+                        more = orjson.loads(data)
+                        if wanted(more):
+                            connection.execute(
+                                "UPDATE runs SET server = ? WHERE id = ?", (self._server, run_id)
+                            )
+                            claimed.append((orjson.loads(record), more))
+            return claimed
 
         return await self._call("read", work)
 
@@ -176,24 +204,28 @@ class SqliteRunHistory(SqliteFile):
             logger.warning("%s cannot be locked: %s", self._locks, error)
         self._lock = lock
 
-    def _settle(self, connection: sqlite3.Connection) -> None:
-        """What servers had that are gone is lost."""
+    def _settle(self, connection: sqlite3.Connection) -> set[str]:
+        """What servers had that are gone is lost, but for that with which another one can go on.
+
+        Those that have left such runs are returned. Until somebody goes on with them, they are read as lost too.
+        """
+        left: set[str] = set()
         servers = connection.execute("SELECT DISTINCT server FROM runs WHERE server IS NOT NULL").fetchall()
         for (server,) in servers:
             if server == self._server or self._is_alive(server):
                 continue
             with transaction(connection):
                 rows = connection.execute(
-                    "SELECT id, record FROM runs WHERE server = ?", (server,)
+                    "SELECT id, record FROM runs WHERE server = ? AND more IS NULL", (server,)
                 ).fetchall()
                 connection.executemany(
                     "UPDATE runs SET server = NULL, record = ? WHERE id = ?",
-                    (
-                        (orjson.dumps({**orjson.loads(data), "state": "lost", "reason": STOPPED}), run_id)
-                        for run_id, data in rows
-                    ),
+                    ((orjson.dumps(_lost(orjson.loads(data))), run_id) for run_id, data in rows),
                 )
+                if connection.execute("SELECT 1 FROM runs WHERE server = ?", (server,)).fetchone():
+                    left.add(server)
             (self._locks / server).unlink(missing_ok=True)
+        return left
 
     def _is_alive(self, server: str) -> bool:
         if not (self._locks / server).exists():
@@ -208,10 +240,15 @@ class SqliteRunHistory(SqliteFile):
         lock.release()
         return False
 
-    def _prune(self, connection: sqlite3.Connection) -> None:
+    def _prune(self, connection: sqlite3.Connection, left: set[str]) -> None:
         with transaction(connection):
             connection.execute(
                 "DELETE FROM runs WHERE server IS NULL AND at < ?", (time.time() - self._days * DAY,)
+            )
+            # Nobody has gone on with these.
+            connection.executemany(
+                "DELETE FROM runs WHERE server = ? AND at < ?",
+                ((server, time.time() - self._days * DAY) for server in left),
             )
             connection.execute(
                 "DELETE FROM runs WHERE id IN (SELECT id FROM runs WHERE server IS NULL"
@@ -219,3 +256,12 @@ class SqliteRunHistory(SqliteFile):
                 (self._number,),
             )
         vacuum(connection)
+
+
+def _lost(record: Record) -> Record:
+    return {**record, "state": "lost", "reason": STOPPED, "prompt": None}
+
+
+def _read(data: bytes, server: str | None, left: set[str]) -> Record:
+    record: Record = orjson.loads(data)
+    return _lost(record) if server in left else record
