@@ -410,6 +410,7 @@ async def test_the_prompt_stays_whatever_is_done_to_its_cell(
     await expect_asked(runner, other, text="name? ", draft="Grace H")
     for page in (runner, other):
         await expect(page.notification("waits for input")).to_have_count(0)
+    await other.prompt(1).click()
     await other.press("d")
     await other.press("d")
     notice = other.notification("A cell that was deleted waits for input")
