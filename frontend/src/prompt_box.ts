@@ -11,6 +11,9 @@ import type { Prompt } from './prompts';
 /** How long a field that was answered keeps the keys, in milliseconds; as in `OutputArea.onInputRequest`. */
 const HIDING = 500;
 
+/** How long the notebook may take to scroll to a cell, in milliseconds. */
+const SCROLLING = 2_000;
+
 /** What is asked of JupyterLab's own widget. */
 export interface Look {
   translator: ITranslator;
@@ -77,6 +80,21 @@ export class PromptBox {
     }
     (this.area.inputRequested as Signal<OutputArea, Stdin>).emit(this.stdin);
     this.focus();
+    const { cell } = this;
+    const deadline = Date.now() + SCROLLING;
+    const onShown = (_: unknown, shown: boolean): void => {
+      if (shown) {
+        cell.inViewportChanged.disconnect(onShown);
+        requestAnimationFrame(() => {
+          if (!this.over && !this.area.isDisposed && Date.now() < deadline) {
+            this.focus();
+          }
+        });
+      }
+    };
+    if (!this.focused && !cell.inViewport) {
+      cell.inViewportChanged.connect(onShown);
+    }
   }
 
   /** Have the keys go there. A field that is not in the page gets them when it is. */
@@ -182,15 +200,13 @@ export class PromptBox {
     const handle = stdin.handleEvent.bind(stdin);
     stdin.handleEvent = (event: KeyboardEvent): void => {
       this.lastKey = Date.now();
-      if (event.isComposing) {
-        event.stopPropagation(); // this Enter takes what an input method offers
-        return;
-      }
-      handle(event);
       if (this.over) {
         event.stopPropagation();
         event.preventDefault();
+      } else if (event.isComposing) {
+        event.stopPropagation(); // this Enter takes what an input method offers
       } else {
+        handle(event);
         this.draft?.push(); // what came from the history
       }
     };
@@ -261,7 +277,11 @@ export class PromptBox {
   private applyHindrance(): void {
     const { input, reason } = this;
     input.disabled = reason !== '';
-    input.title = reason;
+    if (reason) {
+      input.title = reason;
+    } else {
+      input.removeAttribute('title');
+    }
   }
 
   private get input(): HTMLInputElement {

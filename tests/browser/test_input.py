@@ -363,9 +363,16 @@ async def test_the_prompt_stays_whatever_is_done_to_its_cell(
     await other.scroll_to(9)
     await other.select(9)
     there = await other.evaluate(SCROLL_TOP)
-    await run(runner, 0)
+    # Who has run the cell is taken there, wherever they are.
+    await runner.select(1)
+    await runner.scroll_to(9)
+    assert not await runner.evaluate(
+        "() => window.jupyterapp.shell.currentWidget.content.widgets[0].inViewport"
+    )
+    await runner.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-above'); }")
     await expect_asked(runner, text="name? ")
     await expect(field(runner)).to_be_focused()
+    await expect(field(runner)).to_be_in_viewport()
     await runner.page.keyboard.type("Gra")
 
     # Nobody else is moved, and who goes there finds it, also when they come back.
@@ -415,6 +422,7 @@ async def test_the_prompt_stays_whatever_is_done_to_its_cell(
     await other.press("d")
     notice = other.notification("A cell that was deleted waits for input")
     await notice.get_by_role("button", name="Answer").click()
+    await expect(other.dialog("name?").locator("input")).to_have_value("Grace H")
     await other.dialog("name?").locator("input").fill("Grace Hopper")
     await other.page.screenshot(path=SCREENSHOTS / "input-stray-answer.png")
     await other.dialog("name?").get_by_role("button", name="Send").click()
@@ -525,12 +533,12 @@ c.ServerApp.authorizer_class = ByCookie
 """
 
 
-async def test_who_may_only_read_looks_on(
+async def test_who_may_not_answer_looks_on(
     servers: Servers, tmp_path: Path, open_notebook: OpenNotebook
 ) -> None:
     config = tmp_path / "reader.py"
     config.write_text(READER)
-    server = servers(f"--config={config}")
+    server = servers(f"--config={config}", "--YdocExec.input_policy=runner")
     server.write_notebook("a.ipynb", "print(input('name? '))")
 
     async def reads(context: BrowserContext) -> None:
@@ -544,14 +552,21 @@ async def test_who_may_only_read_looks_on(
     await expect_asked(reader, text="name? ")
     await expect(field(reader)).to_be_disabled()
     await expect(field(reader)).to_have_attribute("title", re.compile("so you cannot answer. Ask somebody"))
+    colleague = await open_notebook(server, "a.ipynb")
+    await expect_asked(colleague, text="name? ")
+    await expect(field(colleague)).to_be_disabled()
+    await expect(field(colleague)).to_have_attribute(
+        "title", "Only who has run the cell may answer. Ask them to."
+    )
+    await expect(field(runner)).to_be_enabled()
     await runner.page.keyboard.type("Ada")
-    await expect_asked(reader, text="name? ", draft="Ada")
+    await expect_asked(reader, colleague, text="name? ", draft="Ada")
     await reader.page.screenshot(path=SCREENSHOTS / "input-reader.png")
     await runner.press("Enter")
-    for page in (runner, reader):
+    for page in (runner, reader, colleague):
         await page.expect_prompt(0, "[1]")
         assert await lines(page, 0) == ["name?  Ada", "Ada"]
-    await expect_nothing_asked(runner, reader)
+    await expect_nothing_asked(runner, reader, colleague)
 
 
 async def test_in_notebook_7(servers: Servers, open_notebook: OpenNotebook, chromium: Browser) -> None:
