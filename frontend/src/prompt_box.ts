@@ -11,9 +11,6 @@ import type { Prompt } from './prompts';
 /** How long a field that was answered keeps the keys, in milliseconds; as in `OutputArea.onInputRequest`. */
 const HIDING = 500;
 
-/** How long the notebook may take to scroll to a cell, in milliseconds. */
-const SCROLLING = 2_000;
-
 /** What is asked of JupyterLab's own widget. */
 export interface Look {
   translator: ITranslator;
@@ -80,21 +77,6 @@ export class PromptBox {
     }
     (this.area.inputRequested as Signal<OutputArea, Stdin>).emit(this.stdin);
     this.focus();
-    const { cell } = this;
-    const deadline = Date.now() + SCROLLING;
-    const onShown = (_: unknown, shown: boolean): void => {
-      if (shown) {
-        cell.inViewportChanged.disconnect(onShown);
-        requestAnimationFrame(() => {
-          if (!this.over && !this.area.isDisposed && Date.now() < deadline) {
-            this.focus();
-          }
-        });
-      }
-    };
-    if (!this.focused && !cell.inViewport) {
-      cell.inViewportChanged.connect(onShown);
-    }
   }
 
   /** Have the keys go there. A field that is not in the page gets them when it is. */
