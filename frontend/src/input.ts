@@ -134,7 +134,7 @@ export class PendingInput {
       box = this.make(prompt, cell, kernelId);
       this.boxes.set(id, box);
     }
-    box.hindrance = this.reason(prompt);
+    box.setAccess(this.reason(prompt), this.around.person().rights?.write !== false);
   }
 
   private make(prompt: Prompt, cell: CodeCell, kernelId: string | null): PromptBox {

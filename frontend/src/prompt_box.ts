@@ -55,10 +55,16 @@ export class PromptBox {
     this.area.outputLengthChanged.connect(this.onOutputs);
   }
 
-  /** Why it cannot be answered here; the empty string if it can. */
-  set hindrance(reason: string) {
-    this.reason = reason;
-    this.applyHindrance();
+  /**
+   * Say who looks at it.
+   *
+   * @param hindrance Why they cannot answer; the empty string if they can.
+   * @param mayWrite Whether they may change the document, and so the draft.
+   */
+  setAccess(hindrance: string, mayWrite: boolean): void {
+    this.hindrance = hindrance;
+    this.mayWrite = mayWrite;
+    this.applyAccess();
   }
 
   /** Whether the keys go here. */
@@ -72,7 +78,7 @@ export class PromptBox {
    * The notebook hears of it as of any request for input, and scrolls there.
    */
   claim(): void {
-    if (this.over || this.reason) {
+    if (this.over || this.hindrance) {
       return;
     }
     (this.area.inputRequested as Signal<OutputArea, Stdin>).emit(this.stdin);
@@ -164,7 +170,7 @@ export class PromptBox {
       input.value = kept.value;
     }
     this.listen(stdin);
-    this.applyHindrance();
+    this.applyAccess();
     makeRoom(area);
     setPending(area, true);
     area.layout.addWidget(panel);
@@ -212,7 +218,7 @@ export class PromptBox {
   /** What the widget takes for the request that the kernel is busy with. */
   private readonly future = {
     sendInputReply: ({ value }: { value?: string }): void => {
-      if (!this.over && !this.reason) {
+      if (!this.over && !this.hindrance) {
         this.handlers.send(value ?? '');
       }
     }
@@ -256,13 +262,18 @@ export class PromptBox {
     }
   }
 
-  private applyHindrance(): void {
-    const { input, reason } = this;
-    input.disabled = reason !== '';
-    if (reason) {
-      input.title = reason;
-    } else {
-      input.removeAttribute('title');
+  private applyAccess(): void {
+    const { input, hindrance } = this;
+    input.disabled = hindrance !== '';
+    if (hindrance) {
+      input.title = hindrance;
+      return;
+    }
+    input.removeAttribute('title');
+    if (!this.mayWrite) {
+      // What they type is theirs until it is sent.
+      this.draft?.dispose();
+      this.draft = null;
     }
   }
 
@@ -277,7 +288,8 @@ export class PromptBox {
   private readonly area: OutputArea;
   private stdin: Stdin;
   private draft: Draft | null = null;
-  private reason = '';
+  private hindrance = '';
+  private mayWrite = true;
   private over = false;
   /** Whether it takes the focus when it comes into the page. */
   private wanted = false;

@@ -13,7 +13,7 @@ from anyio import create_task_group
 from PIL import Image, ImageChops
 from playwright.async_api import Browser, BrowserContext, Locator, Page, Response, Route, WebSocket, expect
 
-from tests.browser.conftest import SCREENSHOTS, OpenNotebook
+from tests.browser.conftest import SCREENSHOTS, OpenNotebook, Prepare
 from tests.browser.jupyterlab_alone import jupyterlab_alone
 from tests.browser.notebook_page import NotebookPage
 from tests.conftest import Servers
@@ -305,7 +305,7 @@ async def test_two_who_press_enter_at_the_same_moment_agree(
             await expect(page.notification("has answered this already")).to_have_count(1)
 
 
-def frames_of(frames: list[bytes]) -> Any:
+def frames_of(frames: list[bytes]) -> Prepare:
     """Has all that goes through the websockets of a window noted there."""
 
     async def prepare(context: BrowserContext) -> None:
@@ -518,7 +518,6 @@ async def test_what_could_not_be_sent_is_kept(shared_server: LabServer, open_not
     await run(page, 0)
     await expect_asked(page, text="name? ")
     await expect(field(page)).to_be_focused()
-    # What is run while the prompt waits is queued, and not refused.
     await page.page.keyboard.type("Ada")
     await page.press("Enter")
     await expect(page.notification("The answer could not be sent")).to_have_count(1)
@@ -545,49 +544,65 @@ async def test_what_could_not_be_sent_is_kept(shared_server: LabServer, open_not
     await expect(page.notification("Only who has run the cell")).to_have_count(1)
     await expect_asked(page, text="key? ", draft="secret")
     await page.page.unroute("**/api/kernels/*/input*")
-    await run(page, 1)
-    await page.expect_prompt(1, "[*]")
-    await expect(page.prompt(1)).to_have_attribute(LABEL, "#1")
+
+    # What is run while it waits is queued, and not refused, the cell itself too.
     await page.watch_dialogs()
+    for index in (1, 0):
+        await run(page, index)
+    await expect(page.prompt(1)).to_have_attribute(LABEL, "#1")
+    await expect(page.output(0)).not_to_contain_text("Ada!")
+    await expect_asked(page, text="key? ", draft="secret")
     await field(page).click()
     await page.press("Enter")
     await page.expect_prompt(1, "[2]")
     await page.expect_output(1, "ran")
-    assert await lines(page, 0) == ["name?  Ada!", "Ada!", "key?  ········", "6"]
+    for question, answer in (("name? ", "Grace"), ("key? ", "key")):
+        await expect_asked(page, text=question)
+        await expect(field(page)).to_be_focused()
+        await page.page.keyboard.type(answer)
+        await page.press("Enter")
+    await page.expect_prompt(0, "[3]")
+    assert await lines(page, 0) == ["name?  Grace", "Grace", "key?  ········", "3"]
     assert await page.dialogs() == []
 
 
-READER = """
+BY_COOKIE = """
 from jupyter_server.auth.authorizer import Authorizer
 
 class ByCookie(Authorizer):
     def is_authorized(self, handler, user, action, resource):
-        reader = "reader=1" in handler.request.headers.get("Cookie", "")
-        return not (reader and action in ("write", "execute"))
+        denied = handler.get_cookie("denied", "")
+        return f"{action}-{resource}" not in denied.split("/")
 
 c.ServerApp.authorizer_class = ByCookie
 """
+
+
+def denied(server: LabServer, *rights: str) -> Prepare:
+    """Has a window not have these rights, such as ``write-contents``."""
+
+    async def prepare(context: BrowserContext) -> None:
+        await context.add_cookies([{"name": "denied", "value": "/".join(rights), "url": server.url}])
+
+    return prepare
 
 
 async def test_who_may_not_answer_looks_on(
     servers: Servers, tmp_path: Path, open_notebook: OpenNotebook
 ) -> None:
     config = tmp_path / "reader.py"
-    config.write_text(READER)
+    config.write_text(BY_COOKIE)
     server = servers(f"--config={config}", "--YdocExec.input_policy=runner")
     server.write_notebook("a.ipynb", "print(input('name? '))")
-
-    async def reads(context: BrowserContext) -> None:
-        await context.add_cookies([{"name": "reader", "value": "1", "url": server.url}])
 
     runner = await open_notebook(server, "a.ipynb")
     await runner.expect_kernel("idle")
     await run(runner, 0)
     await expect_asked(runner, text="name? ")
-    reader = await open_notebook(server, "a.ipynb", reads)
+    reader = await open_notebook(server, "a.ipynb", denied(server, "write-contents", "execute-kernels"))
     await expect_asked(reader, text="name? ")
     await expect(field(reader)).to_be_disabled()
-    await expect(field(reader)).to_have_attribute("title", re.compile("so you cannot answer. Ask somebody"))
+    await expect(field(reader)).to_have_attribute("title", re.compile("cells run here, so you cannot answer"))
     colleague = await open_notebook(server, "a.ipynb")
     await expect_asked(colleague, text="name? ")
     await expect(field(colleague)).to_be_disabled()
@@ -603,6 +618,34 @@ async def test_who_may_not_answer_looks_on(
         await page.expect_prompt(0, "[1]")
         assert await lines(page, 0) == ["name?  Ada", "Ada"]
     await expect_nothing_asked(runner, reader, colleague)
+
+
+async def test_who_may_not_write_may_answer_if_anyone_may(
+    servers: Servers, tmp_path: Path, open_notebook: OpenNotebook
+) -> None:
+    config = tmp_path / "reader.py"
+    config.write_text(BY_COOKIE)
+    server = servers(f"--config={config}", "--YdocExec.input_policy=anyone")
+    server.write_notebook("a.ipynb", "print(input('name? '))\nprint(input('age? '))")
+    runner = await open_notebook(server, "a.ipynb")
+    await runner.expect_kernel("idle")
+    await run(runner, 0)
+    await expect_asked(runner, text="name? ")
+    reader = await open_notebook(server, "a.ipynb", denied(server, "write-contents"))
+    await expect_asked(reader, text="name? ")
+    await field(reader).click()
+    await reader.page.keyboard.type("Ada")
+    await runner.page.keyboard.type("Grace")
+    await expect_asked(runner, text="name? ", draft="Grace")
+    await expect_asked(reader, text="name? ", draft="Ada")  # what they may not share stays theirs
+    await reader.press("Enter")
+    await expect_asked(runner, reader, text="age? ")
+    await expect(field(reader)).to_be_focused()
+    await reader.page.keyboard.type("36")
+    await reader.press("Enter")
+    for page in (runner, reader):
+        await page.expect_prompt(0, "[1]")
+        assert await lines(page, 0) == ["name?  Ada", "Ada", "age?  36", "36"]
 
 
 async def test_in_notebook_7(servers: Servers, open_notebook: OpenNotebook, chromium: Browser) -> None:
