@@ -17,7 +17,7 @@ import { AskedRuns } from './asked';
 import { ServerClock } from './clock';
 import { ServerCellExecutor } from './executor';
 import { PendingInput } from './input';
-import { askInDialog } from './input_dialog';
+import { askInDialog } from './dialog';
 import { NoticeBoard } from './notices';
 import { PlaceKeeper } from './places';
 import type { Rights } from './prompts';

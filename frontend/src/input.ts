@@ -5,7 +5,7 @@ import type * as Y from 'yjs';
 
 import type { Answers } from './answers';
 import type { AskedRuns } from './asked';
-import { PromptBox, type Kept } from './prompt_box';
+import { PromptBox, type Kept } from './box';
 import { hindrance, pendingIn, type Hindrance, type Person, type Prompt } from './prompts';
 import { documentOf } from './rooms';
 import type { StrayPrompts } from './stray';

@@ -2,7 +2,7 @@ import type { CodeCell } from '@jupyterlab/cells';
 import type { OutputArea, Stdin } from '@jupyterlab/outputarea';
 import type { ITranslator } from '@jupyterlab/translation';
 import { MessageLoop, type Message } from '@lumino/messaging';
-import type { Signal } from '@lumino/signaling';
+import { Signal } from '@lumino/signaling';
 import { Panel, Widget } from '@lumino/widgets';
 
 import { Draft } from './draft';
@@ -75,13 +75,15 @@ export class PromptBox {
   /**
    * Take the person to it, as JupyterLab does when a cell that they have run asks.
    *
-   * The notebook hears of it as of any request for input, and scrolls there.
+   * The notebook hears of it as of any request for input, and scrolls there. It is not told that the field has gone: it
+   * would give the focus to the cell, wherever its user is by then.
    */
   claim(): void {
     if (this.over || this.hindrance) {
       return;
     }
     (this.area.inputRequested as Signal<OutputArea, Stdin>).emit(this.stdin);
+    Signal.disconnectSender(this.stdin);
     this.focus();
   }
 
@@ -121,7 +123,7 @@ export class PromptBox {
       return;
     }
     if (!this.focused) {
-      giveBack(panel);
+      panel.dispose();
       return;
     }
     panel.addClass('jp-OutputArea-stdin-hiding');
@@ -131,7 +133,7 @@ export class PromptBox {
         setTimeout(hide, HIDING - pause);
       } else if (!panel.isDisposed) {
         const { cell, focused } = this;
-        giveBack(panel);
+        panel.dispose();
         if (focused && !cell.isDisposed) {
           cell.node.focus();
         }
@@ -296,19 +298,6 @@ export class PromptBox {
   /** What there was when the widget was taken out of the page. */
   private last: Kept | null = null;
   private lastKey = 0;
-}
-
-/**
- * Dispose of a field, and leave the focus where it is.
- *
- * The notebook gives it to the cell whenever a field goes that it was told of (`StaticNotebook._createCodeCell`).
- */
-function giveBack(panel: Widget): void {
-  const focused = document.activeElement;
-  panel.dispose();
-  if (focused instanceof HTMLElement && focused.isConnected && focused !== document.activeElement) {
-    focused.focus({ preventScroll: true });
-  }
 }
 
 /** Have the outputs shown up to the prompt, and the answer below them. */
