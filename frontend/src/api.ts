@@ -1,6 +1,7 @@
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
+import type { Rights } from './prompts';
 import type { Answer, RunState } from './runs';
 
 /** What is asked of the server for one gesture. */
@@ -23,7 +24,9 @@ export interface AcceptedRun {
 export class Refused extends Error {
   constructor(
     readonly status: number,
-    message: string
+    message: string,
+    /** All that it said; `null` if that was not understood. */
+    readonly body: unknown = null
   ) {
     super(message);
     this.name = 'Refused';
@@ -65,6 +68,57 @@ export class ExecutionApi {
   }
 }
 
+/** An answer to what a kernel asks for. */
+export interface InputAnswer {
+  run_id: string;
+  prompt_id: string;
+  value: string;
+}
+
+/** How long an answer may take to be taken, in milliseconds. */
+const ANSWER_TIMEOUT = 30_000;
+
+/** What kernels ask people for. */
+export class InputApi {
+  constructor(private readonly settings: ServerConnection.ISettings) {}
+
+  /** Have the kernel get an answer, if it is the first one. Throws `Refused`, or the network's error. */
+  async answer(kernelId: string, answer: InputAnswer): Promise<void> {
+    await this.post(kernelId, 'input', {
+      body: JSON.stringify(answer),
+      signal: AbortSignal.timeout(ANSWER_TIMEOUT)
+    });
+  }
+
+  /** Interrupt the kernel. Throws `Refused`, or the network's error. */
+  async interrupt(kernelId: string): Promise<void> {
+    await this.post(kernelId, 'interrupt', {});
+  }
+
+  private async post(kernelId: string, what: string, init: RequestInit): Promise<void> {
+    const path = URLExt.join('api/kernels', encodeURIComponent(kernelId), what);
+    await request(this.settings, path, { method: 'POST', ...init });
+  }
+}
+
+/** What people may do. */
+export class RightsApi {
+  constructor(private readonly settings: ServerConnection.ISettings) {}
+
+  /** What who uses the page may do. Throws `Refused`, or the network's error. */
+  async mine(): Promise<Rights> {
+    const permissions = JSON.stringify({ contents: ['write'], kernels: ['execute'] });
+    const query = URLExt.objectToQueryString({ permissions });
+    const response = await request(this.settings, `api/me${query}`, {});
+    const allowed = ((await response.json()) as { permissions: Record<string, string[]> })
+      .permissions;
+    return {
+      write: allowed['contents']?.includes('write') ?? false,
+      execute: allowed['kernels']?.includes('execute') ?? false
+    };
+  }
+}
+
 /** The recovery copies that the server keeps of documents. */
 export class RecoveryApi {
   constructor(private readonly settings: ServerConnection.ISettings) {}
@@ -98,20 +152,21 @@ async function request(
     settings
   );
   if (!response.ok) {
-    throw new Refused(response.status, await messageOf(response));
+    throw await refusalIn(response);
   }
   return response;
 }
 
 /** The server's own sentence; a proxy in between may answer with something else than JSON. */
-async function messageOf(response: Response): Promise<string> {
-  try {
-    const body = (await response.json()) as { message?: unknown };
-    if (typeof body.message === 'string' && body.message) {
-      return body.message;
-    }
-  } catch {
-    // Not JSON: the status has to do.
-  }
-  return `The server answered ${response.status} ${response.statusText}.`;
+async function refusalIn(response: Response): Promise<Refused> {
+  const { status, statusText } = response;
+  const body: unknown = await response.json().catch(() => null);
+  const message = (body as { message?: unknown } | null)?.message;
+  return new Refused(
+    status,
+    typeof message === 'string' && message
+      ? message
+      : `The server answered ${status} ${statusText}.`,
+    body
+  );
 }

@@ -10,6 +10,7 @@ import { nullTranslator } from '@jupyterlab/translation';
 import { PromiseDelegate, UUID } from '@lumino/coreutils';
 
 import { Refused, type AcceptedRun, type ExecutionApi } from './api';
+import type { AskedRuns } from './asked';
 import { sendBarrier, type RoomConnection } from './barrier';
 import { BatchQueue } from './batch';
 import { Restarts, type Restart } from './restart';
@@ -55,7 +56,8 @@ interface Batch {
 export class ServerCellExecutor implements INotebookCellExecutor {
   constructor(
     private readonly api: ExecutionApi,
-    private readonly rooms: Rooms
+    private readonly rooms: Rooms,
+    private readonly asked: AskedRuns
   ) {}
 
   /** Run a cell; the same in all that can be seen as JupyterLab's `runCell`. */
@@ -203,12 +205,14 @@ export class ServerCellExecutor implements INotebookCellExecutor {
     for (let attempt = 1; ; attempt++) {
       const barrier = await sendBarrier(connection, () => UUID.uuid4(), CONNECTION_TIMEOUT);
       try {
-        return await this.api.execute(batch.kernelId, {
-          document_id: barrier.documentId,
-          cell_ids: cellIds,
-          after: barrier.token,
-          record_timing: batch.requests.some(r => r.options.notebookConfig.recordTiming)
-        });
+        return await this.asked.note(
+          this.api.execute(batch.kernelId, {
+            document_id: barrier.documentId,
+            cell_ids: cellIds,
+            after: barrier.token,
+            record_timing: batch.requests.some(r => r.options.notebookConfig.recordTiming)
+          })
+        );
       } catch (error) {
         const lost = error instanceof Refused && error.status === 409 && !barrier.holds();
         if (!lost || attempt === 2) {
@@ -238,6 +242,7 @@ export class ServerCellExecutor implements INotebookCellExecutor {
       connection?.off('sync', onSync);
       notebook.sharedModel.disposed.disconnect(onDisposed);
       watch.dispose();
+      this.asked.forget(runs);
     }
   }
 

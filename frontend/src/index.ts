@@ -11,14 +11,23 @@ import {
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
-import { ExecutionApi, RecoveryApi, TimeApi } from './api';
+import { Answers } from './answers';
+import { ExecutionApi, InputApi, RecoveryApi, RightsApi, TimeApi } from './api';
+import { AskedRuns } from './asked';
 import { ServerClock } from './clock';
 import { ServerCellExecutor } from './executor';
+import { PendingInput } from './input';
+import { askInDialog } from './dialog';
 import { NoticeBoard } from './notices';
 import { PlaceKeeper } from './places';
+import type { Rights } from './prompts';
 import { documentOf, Rooms } from './rooms';
 import { RunStatus } from './status';
+import { StrayPrompts } from './stray';
 import { TrustFollower } from './trust';
+
+/** What the page has asked for: those who use it are taken to what their cells ask them for. */
+const asked = new AskedRuns();
 
 const executor: JupyterFrontEndPlugin<INotebookCellExecutor> = {
   id: '@ydoc-exec/lab:notebook-cell-executor',
@@ -31,7 +40,7 @@ const executor: JupyterFrontEndPlugin<INotebookCellExecutor> = {
       return Object.freeze({ runCell });
     }
     const api = new ExecutionApi(app.serviceManager.serverSettings);
-    return new ServerCellExecutor(api, new Rooms(drive));
+    return new ServerCellExecutor(api, new Rooms(drive), asked);
   }
 };
 
@@ -140,4 +149,54 @@ const status: JupyterFrontEndPlugin<void> = {
   }
 };
 
-export default [executor, trust, places, notices, status];
+const input: JupyterFrontEndPlugin<void> = {
+  id: '@ydoc-exec/lab:input',
+  description: 'Shows what kernels ask for in the outputs of their cells, in every tab.',
+  autoStart: true,
+  requires: [INotebookTracker],
+  optional: [ITranslator],
+  activate: (app: JupyterFrontEnd, tracker: INotebookTracker, translator: ITranslator | null) => {
+    const { serverSettings, user } = app.serviceManager;
+    const { manager } = Notification;
+    const trans = (translator ?? nullTranslator).load('jupyterlab');
+    const api = new InputApi(serverSettings);
+    const answers = new Answers(api, manager, trans);
+    let rights: Rights | null = null;
+    const around = {
+      answers,
+      asked,
+      stray: new StrayPrompts(answers, api, manager, trans, askInDialog(trans)),
+      person: () => ({ account: user.identity?.username ?? null, rights }),
+      translator: translator ?? nullTranslator,
+      trans
+    };
+    const followed = new Set<PendingInput>();
+    const follow = (panel: NotebookPanel): void => {
+      const pending = new PendingInput(panel, around);
+      followed.add(pending);
+      panel.disposed.connect(() => {
+        followed.delete(pending);
+        pending.dispose();
+      });
+    };
+    tracker.forEach(follow);
+    tracker.widgetAdded.connect((_, panel) => {
+      follow(panel);
+    });
+    const adopt = (): void => {
+      for (const pending of followed) {
+        pending.update();
+      }
+    };
+    user.userChanged.connect(adopt);
+    new RightsApi(serverSettings).mine().then(
+      mine => {
+        rights = mine;
+        adopt();
+      },
+      () => undefined // the server says no to who may not
+    );
+  }
+};
+
+export default [executor, trust, places, notices, status, input];

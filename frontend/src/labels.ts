@@ -5,7 +5,7 @@ import type { LiveRun, LiveRuns } from './live';
 /** What is shown of a run beside its cell's prompt. */
 export interface Label {
   state: LiveRun['state'];
-  /** Three characters, as there is no room for more beside the prompt. */
+  /** At most three characters, as there is no room for more beside the prompt. */
   short: string;
   /** Whose run it is, if it is somebody else's. */
   by: string;
@@ -48,21 +48,23 @@ export function labelsOf(
       });
       continue;
     }
-    const seconds = Math.floor((now - (run.startedAt ?? now)) / 1000);
-    if (seconds < 1) {
-      continue;
-    }
+    const asks = state === 'input';
+    const begun = (asks ? run.askedAt : null) ?? run.startedAt ?? now;
+    const seconds = Math.floor((now - begun) / 1000);
     const time = inWords(seconds, trans);
-    const sentence =
-      state === 'input'
-        ? trans.__('Waits for input, after %1', time)
-        : trans.__('Running for %1', time);
-    labels.set(run.cellId, {
-      state,
-      short: inShort(seconds),
-      by,
-      sentence: said(sentence, by, trans)
-    });
+    if (asks) {
+      const sentence =
+        seconds < 1 ? trans.__('Waiting for input') : trans.__('Waiting for input for %1', time);
+      labels.set(run.cellId, { state, short: '?', by, sentence: said(sentence, by, trans) });
+    } else if (seconds >= 1) {
+      const sentence = trans.__('Running for %1', time);
+      labels.set(run.cellId, {
+        state,
+        short: inShort(seconds),
+        by,
+        sentence: said(sentence, by, trans)
+      });
+    }
   }
   return labels;
 }

@@ -11,6 +11,8 @@ export interface LiveRun {
   name: string;
   /** When the kernel got it, by the server's clock, in milliseconds. */
   startedAt: number | null;
+  /** When it asked for the input that it waits for, in the same way. */
+  askedAt: number | null;
 }
 
 /** The runs of a document that have not ended, and what went before them without a pause. */
@@ -31,6 +33,13 @@ export function liveRuns(doc: Y.Doc): LiveRuns {
     const run = readRun(cellId, entry);
     if (run) {
       runs.push(run);
+    }
+  });
+  mapOf(now?.get('prompts'))?.forEach((entry: unknown) => {
+    const prompt = mapOf(entry);
+    const run = runs.find(({ cellId }) => cellId === prompt?.get('cell_id'));
+    if (run) {
+      run.askedAt = timeOf(prompt?.get('asked_at'));
     }
   });
   runs.sort((one, other) => one.seq - other.seq);
@@ -60,18 +69,21 @@ function readRun(cellId: string, entry: unknown): LiveRun | null {
     seq: typeof seq === 'number' ? seq : 0,
     user: account,
     name: typeof name === 'string' && name ? name : account,
-    startedAt: timeOf(started_at)
+    startedAt: timeOf(started_at),
+    askedAt: null
   };
 }
 
-function mapOf(value: unknown): Y.Map<unknown> | null {
+/** A shared map, if it is one. */
+export function mapOf(value: unknown): Y.Map<unknown> | null {
   const map = value as Partial<Y.Map<unknown>> | null | undefined;
   return typeof map?.forEach === 'function' && typeof map.get === 'function'
     ? (map as Y.Map<unknown>)
     : null;
 }
 
-function timeOf(value: unknown): number | null {
+/** A time in milliseconds, if it is one. */
+export function timeOf(value: unknown): number | null {
   const time = typeof value === 'string' ? Date.parse(value) : NaN;
   return Number.isNaN(time) ? null : time;
 }

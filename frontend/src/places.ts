@@ -128,7 +128,8 @@ class Place {
     }
     if (this.mode === 'edit') {
       editor?.focus();
-    } else {
+    } else if (!cell.node.contains(document.activeElement)) {
+      // Otherwise they go on where they were, such as in what the cell asks for.
       await NotebookActions.focusActiveCell(notebook, { preventScroll: true });
     }
   }

@@ -73,7 +73,16 @@ test('what has just begun is not worth a word', () => {
 
 test('waiting for input is told apart', () => {
   runs.set('a', entry('input', 1, 5));
-  assert.deepEqual(shown(), { a: ['5s', '', 'Waits for input, after 5 seconds'] });
+  assert.deepEqual(shown(), { a: ['?', '', 'Waiting for input for 5 seconds'] });
+  const prompt = new Y.Map<unknown>();
+  now.set('prompts', new Y.Map([['run 1', prompt]]));
+  prompt.set('cell_id', 'a');
+  prompt.set('asked_at', new Date(NOON - 2000).toISOString());
+  assert.deepEqual(shown('grace'), {
+    a: ['?', 'ada', 'Waiting for input for 2 seconds, asked for by ada']
+  });
+  prompt.set('asked_at', new Date(NOON).toISOString());
+  assert.deepEqual(shown(), { a: ['?', '', 'Waiting for input'] });
 });
 
 test('how much of it is done', () => {

@@ -151,9 +151,15 @@ class NotebookPage:
     """What went wrong in the page's own eyes, for the report of a failed test."""
 
     @classmethod
-    async def open(cls, context: BrowserContext, server: LabServer, name: str) -> NotebookPage:
-        """Open the notebook in a new tab with a workspace of its own, and wait until it can be used."""
-        url = f"{server.url}/lab/workspaces/{uuid.uuid4().hex}/tree/{name}?token={server.token}"
+    async def open(
+        cls, context: BrowserContext, server: LabServer, name: str, address: str | None = None
+    ) -> NotebookPage:
+        """Open the notebook in a new tab, and wait until it can be used.
+
+        Without ``address``, below the server's own, it is JupyterLab with a workspace of its own.
+        """
+        address = address or f"/lab/workspaces/{uuid.uuid4().hex}/tree/{name}?token={server.token}"
+        url = server.url + address
         tab = cls(await context.new_page(), server, name, url)
         tab._listen()
         await tab.page.goto(url)

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import anyio.to_thread
 import nbformat
 import pytest
 from anyio import create_task_group
@@ -25,6 +24,7 @@ from playwright.async_api import Browser, expect
 
 from tests.browser.bare_tab import BareBrowser, BareTab
 from tests.browser.conftest import SCREENSHOTS
+from tests.browser.jupyterlab_alone import jupyterlab_alone
 from tests.browser.notebook_page import IS_LOADED, PANEL, WATCH_WRITES, NotebookPage
 from tests.server import LabServer, eventually
 
@@ -277,20 +277,7 @@ async def outputs_in_file(server: LabServer) -> list[list[dict[str, Any]]]:
 
 async def run_with_jupyterlab_alone(chromium: Browser, directory: Path, recording: Recording) -> None:
     """Run the notebook where the browser executes and nothing is shared."""
-    config = directory / "config" / "labconfig"
-    config.mkdir(parents=True)
-    disabled = {
-        "@ydoc-exec/lab": True,
-        "@jupyter/collaboration-extension": True,
-        "@jupyter/docprovider-extension": True,
-        # which these two are disabled by
-        "@jupyterlab/notebook-extension:cell-executor": False,
-        "@jupyterlab/filebrowser-extension:defaultFileBrowser": False,
-    }
-    (config / "page_config.json").write_text(json.dumps({"disabledExtensions": disabled}))
-    server = LabServer(directory, '--ServerApp.jpserver_extensions={"ydoc_exec": False}')
-    await anyio.to_thread.run_sync(server.start)
-    try:
+    async with jupyterlab_alone(directory) as server:
         server.write_notebook(NAME, *CELLS.values())
         page = await open_page(chromium, server)
         read_frames = await record_frames(page)
@@ -300,8 +287,6 @@ async def run_with_jupyterlab_alone(chromium: Browser, directory: Path, recordin
         recording.tabs["jupyterlab"] = await Shown.read(page)
         await page.page.screenshot(path=SCREENSHOTS / "outputs-jupyterlab.png")
         await page.page.context.close()
-    finally:
-        await anyio.to_thread.run_sync(server.stop)
 
 
 async def run_here(chromium: Browser, server: LabServer, recording: Recording) -> None:
