@@ -7,13 +7,14 @@ from collections.abc import Callable
 import pytest
 from pycrdt import Map
 
-from tests.documents.conftest import Site, Tab, ab
+from tests.documents.conftest import ROOM, Site, Tab, ab
 from tests.documents.runs import a_run, begin, end, run_to_its_end, target_of
 from tests.documents.test_returning_tabs import Away
 from tests.notebook.edits import prints
 from tests.notebook.messages import display_output, stream_output
 from tests.room.waiting import until
 from ydoc_exec.documents.open_document import OpenDocument
+from ydoc_exec.origin import FromServer
 
 pytestmark = pytest.mark.anyio
 
@@ -117,3 +118,53 @@ async def test_what_somebody_else_cleared_meanwhile_stays_cleared(site: Site) ->
         await come_back(tab, document, away)
         await until(lambda: shown(tab) == ([], None, "idle"))
         assert shown(other) == shown(tab)
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+@pytest.mark.parametrize("kill", [True, False])
+async def test_a_cell_that_a_tab_moved_before_it_ran_and_the_server_was_restarted(
+    site: Site, kill: bool, trusted: bool
+) -> None:
+    """As JupyterLab moves it: what the tab inserts is a copy of what it had."""
+    site.write(ab())
+    async with site.serving(kill=kill) as life, life.documents.open(ROOM) as document:
+        tab = Tab()
+        await tab.come_to(document)
+        tab.leave()
+        away = Away(tab, document.lineage)
+        run_to_its_end(target_of(document), a_run("first"), prints("first"))
+        if not trusted:
+            with document.room.writing(FromServer()):
+                document.document.ycells[0]["metadata"]["trusted"] = False  # type: ignore[attr-defined]
+
+    def move(tab: Tab) -> None:
+        cell = tab.notebook.ycells.pop(0)
+        tab.notebook.ycells.append(tab.notebook.create_ycell(cell))
+
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        tab = away.again(move)
+        await come_back(tab, document, away)
+        moved = document.document.ycells[1].to_py()  # type: ignore[attr-defined]
+        assert (moved["id"], moved["outputs"]) == ("cell-a", [stream_output("first")])
+        assert (moved["execution_count"], moved["execution_state"]) == (1, "idle")
+        assert moved["metadata"].get("trusted", False) is trusted
+
+
+async def test_a_cell_whose_results_a_tab_has_seen_and_cleared_and_moved_away(site: Site) -> None:
+    """It knew them, so that they are gone is what its user wants, after a restart too."""
+    site.write(ab())
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        away = await away_after_a_run(document)
+
+    def move(tab: Tab) -> None:
+        clear(tab)
+        cell = tab.notebook.ycells.pop(0)
+        tab.notebook.ycells.append(tab.notebook.create_ycell(cell))
+
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        with document.room.writing(FromServer()):
+            document.document.ystate["something"] = "that the tab has not seen"
+        tab = away.again(move)
+        await come_back(tab, document, away)
+        moved = document.document.ycells[1].to_py()  # type: ignore[attr-defined]
+        assert (moved["id"], moved["outputs"], moved["execution_count"]) == ("cell-a", [], None)

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
+from ydoc_exec.documents.seen import known_results
 from ydoc_exec.errors import ProtocolError
 from ydoc_exec.ids import CellId, KernelId, RoomId, RunId
 from ydoc_exec.kernel.run import Run
 from ydoc_exec.kernel.run_target import Ended, RunOutput
-from ydoc_exec.notebook.cell_results import CellResults
+from ydoc_exec.notebook.cell_results import CellResult, CellResults
 from ydoc_exec.notebook.edits import Edit, replacements
 from ydoc_exec.notebook.notebook import Displays, Notebook
 from ydoc_exec.notebook.payload import NextInput
-from ydoc_exec.notebook.returned_cells import ReturnedCells
+from ydoc_exec.notebook.returned_cells import BLANK, ReturnedCells
 from ydoc_exec.origin import FromKernel, FromServer
 from ydoc_exec.room.room import Room, guarded
 from ydoc_exec.room.state_vector import clocks
@@ -69,6 +70,7 @@ class NotebookTarget:
         self._displays: Displays = {}
         self._results = CellResults()
         self._returned: ReturnedCells | None = None
+        self._inherited: Mapping[int, int] = {}  # the state vector that the document had when it was opened
         self._written: dict[CellId, int] = {}  # the server's clock when it wrote into a cell last
         self._later: list[Callable[[Place], None]] = []
         self._in_transaction = False
@@ -84,6 +86,7 @@ class NotebookTarget:
         """The document is open: what came while it was not is written now."""
         self._place = place
         self._returned = ReturnedCells(place.notebook, self._results)
+        self._inherited = clocks(place.room.doc.get_state())
         self._out_of_reach = False
         with place.room.writing(FromServer()):
             place.notebook.restore_displays(self._displays)
@@ -160,10 +163,14 @@ class NotebookTarget:
         clock = clocks(seen).get(place.room.doc.client_id, 0)
         unseen = [cell_id for cell_id, written in self._written.items() if written > clock]
         before = [place.notebook.result(cell_id) for cell_id in unseen]
+        of_before = self._unseen_of_before(place, clocks(seen))
         apply()
         for cell_id, result in zip(unseen, before, strict=True):
             if cell_id in self._results and place.notebook.result(cell_id) != result:
                 place.notebook.restore(cell_id, self._results[cell_id])
+        for cell_id, (result, trusted) in of_before.items():
+            if place.notebook.result(cell_id) not in (None, replace(result, timings={})):
+                place.notebook.restore(cell_id, result, trusted=trusted)
 
     def unreachable(self) -> None:
         """The document could not be opened, so what there is for it is lost, until somebody opens it."""
@@ -345,6 +352,31 @@ class NotebookTarget:
         over, self._over = self._over, []
         for cell in over:
             place.notebook.set_run(cell, None)
+
+    def _unseen_of_before(
+        self, place: Place, seen: Mapping[int, int]
+    ) -> dict[CellId, tuple[CellResult, bool]]:
+        """What cells show of runs in an earlier life of the document, and the client with this state vector had not seen.
+
+        It brings a copy without that if it has moved the cell before, and nobody remembers what was written there.
+        """
+        if not seen or all(seen.get(author, 0) >= clock for author, clock in self._inherited.items()):
+            return {}
+        shown = {
+            cell_id: recorded
+            for cell_id in place.notebook.code_cells()
+            if cell_id not in self._results
+            and (recorded := place.notebook.recorded(cell_id)) is not None
+            and place.notebook.result(cell_id) != BLANK
+        }
+        if not shown:
+            return {}
+        known = known_results(self.room_id, place.room.doc.get_update(), seen)
+        return {
+            cell_id: (result, trusted)
+            for cell_id, (result, trusted) in shown.items()
+            if known.get(cell_id) != replace(result, timings={})
+        }
 
     def _note_written(self, place: Place, *cell_ids: CellId) -> None:
         doc = place.room.doc

@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from jupyter_ydoc import YNotebook
 from jupyter_ydoc.ybasedoc import YBaseDoc
 from pycrdt import Doc, get_state
 
 from ydoc_exec.documents import document_types
 from ydoc_exec.documents.union import Item, inserted_cells, sources_of
-from ydoc_exec.ids import RoomId
+from ydoc_exec.ids import CellId, RoomId
+from ydoc_exec.notebook.cell_results import CellResult
+from ydoc_exec.notebook.notebook import Notebook
 from ydoc_exec.room.deletions import Deletions, all_but
 from ydoc_exec.room.state_vector import clocks
 
@@ -34,11 +37,29 @@ def known_sources(room: RoomId, state: bytes, known: Mapping[int, int]) -> dict[
     Args:
         state: the document, as an update.
     """
-    view = _only(room, state, Deletions({author: [(0, clock)] for author, clock in known.items()}))
+    view = _known(room, state, known)
     return {item: source for item, (_, source) in inserted_cells(view, frozenset()).items()}
 
 
+def known_results(room: RoomId, state: bytes, known: Mapping[int, int]) -> dict[CellId, CellResult | None]:
+    """What the code cells of a document show of their runs, without what is beyond the state vector ``known``.
+
+    Args:
+        state: the document, as an update.
+    """
+    view = _known(room, state, known)
+    if not isinstance(view, YNotebook):
+        return {}
+    notebook = Notebook(view)
+    return {cell_id: notebook.result(cell_id) for cell_id in notebook.code_cells()}
+
+
 # Private
+
+
+def _known(room: RoomId, state: bytes, known: Mapping[int, int]) -> YBaseDoc:
+    """A document in which there is nothing beyond this state vector."""
+    return _only(room, state, Deletions({author: [(0, clock)] for author, clock in known.items()}))
 
 
 def _only(room: RoomId, state: bytes, units: Deletions) -> YBaseDoc:

@@ -23,6 +23,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import takewhile
 from typing import Any, Literal
 
@@ -314,8 +315,19 @@ class Notebook:
             running=cell.get("execution_state", "idle") == "running",
         )
 
-    def restore(self, cell_id: CellId, result: CellResult) -> bool:
-        """Make the cell show this result of a run by somebody who may, and trust it.
+    def recorded(self, cell_id: CellId) -> tuple[CellResult, bool] | None:
+        """The same with its timings, and whether it is trusted."""
+        result, cell = self.result(cell_id), self._find_code(cell_id)
+        if result is None or cell is None:
+            return None
+        metadata = cell.get("metadata")
+        said = (metadata.to_py() if isinstance(metadata, Map) else None) or {}
+        timings = said.get("execution")
+        whole = replace(result, timings=timings if isinstance(timings, dict) else {})
+        return whole, bool(said.get("trusted"))
+
+    def restore(self, cell_id: CellId, result: CellResult, *, trusted: bool = True) -> bool:
+        """Make the cell show this result of a run, which was that of somebody who may unless it is not ``trusted``.
 
         If the outputs are not known, only its state is written. ``False`` if it is gone or not a code cell.
         """
@@ -331,7 +343,7 @@ class Notebook:
                 cell["execution_count"] = result.execution_count
             metadata = _metadata(cell)
             _put(metadata, "execution", dict(result.timings) or None)
-            _put(metadata, "trusted", True)
+            _put(metadata, "trusted", trusted)
         _put(cell, "execution_state", "running" if result.running else "idle")
         return True
 
