@@ -211,15 +211,22 @@ async def test_a_kernel_that_the_gateway_ended(tab: RoomClient, gateway: Gateway
     assert await tab.ends(kernel_id, [run]) == ["lost"]
 
 
+async def cut(network: Network, gateway: GatewayProcess, kernel_id: str, *, others: int = 0) -> None:
+    """Until the gateway has noticed it, what the kernel says goes into the connection that is no more."""
+    network.cut()
+    path = f"/api/kernels/{kernel_id}"
+    await eventually(lambda: gateway.api("GET", path).json()["connections"] == others)
+
+
 async def test_a_dropped_connection_loses_nothing(
-    tab: RoomClient, network: Network, server: LabServer
+    tab: RoomClient, network: Network, gateway: GatewayProcess, server: LabServer
 ) -> None:
     code, go, _ = count(server, tab.path, at=5, number=30)
     tab.set_source(0, code)
     kernel_id = await tab.start_kernel()
     runs = await tab.execute(kernel_id, [0, 2], after=await tab.barrier())
     await tab.wait_lines(0, 5)
-    network.cut()
+    await cut(network, gateway, kernel_id)
     go.touch()
     network.mend()
     assert await tab.ends(kernel_id, runs) == ["ok", "ok"]
@@ -227,14 +234,14 @@ async def test_a_dropped_connection_loses_nothing(
 
 
 async def test_a_run_that_ends_while_the_connection_is_down(
-    tab: RoomClient, network: Network, server: LabServer
+    tab: RoomClient, network: Network, gateway: GatewayProcess, server: LabServer
 ) -> None:
     code, go, over = count(server, tab.path, at=2, number=8)
     tab.set_source(0, code)
     kernel_id = await tab.start_kernel()
     runs = await tab.execute(kernel_id, [0, 2], after=await tab.barrier())
     await tab.wait_lines(0, 3)
-    network.cut()
+    await cut(network, gateway, kernel_id)
     try:
         go.touch()
         await eventually(over.exists)
@@ -261,7 +268,7 @@ async def test_somebody_else_is_connected_while_ours_is_down(
     await tab.wait_lines(0, 2)
     address = f"ws://127.0.0.1:{gateway.port}/api/kernels/{kernel_id}/channels?token={gateway.token}&session_id=other"
     async with connect(address, max_size=None, close_timeout=0.1):  # it never reads
-        network.cut()
+        await cut(network, gateway, kernel_id, others=1)
         try:
             go.touch()
             await eventually(over.exists)
