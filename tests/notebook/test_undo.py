@@ -51,7 +51,7 @@ class Scene:
         self.document = shared(*(cell(name, f"{name}()", **ran) for name in (A, B)))
         self.room = Room("a notebook", self.document.ydoc, backlog=2**20)
         self.target = NotebookTarget(ROOM, lambda: None)
-        self.target.attach(Place(self.room, Notebook(self.document), *[lambda: None] * 4))
+        self.target.attach(Place(self.room, Notebook(self.document), *[lambda: None] * 5))
         self.count = 7
         self.runs: dict[CellId, Run] = {}
         self.reducer = OutputReducer()
