@@ -73,6 +73,17 @@ async def test_what_is_typed_into_a_cell_while_another_program_moves_it_is_in_th
         assert site.copies == []
 
 
+async def test_what_is_typed_into_such_a_cell_is_in_the_file_when_the_server_stops(site: Site) -> None:
+    """By somebody who has not been told yet: it is brought over when they leave, and only then is the file saved."""
+    async with opened(site) as (_, document, tab):
+        tab.reading = Event()
+        await take_up(site, document, BA)
+        add(tab, "b", "!")
+        await tab.flush()
+        await until(lambda: document.room.is_noting(tab.client) and not document.mirror.dirty)
+    assert site.on_disk == ["two!", "one"]
+
+
 async def test_what_others_type_into_the_moved_one_meanwhile_is_there_too(site: Site) -> None:
     async with opened(site) as (_, document, tab):
         other = Tab()

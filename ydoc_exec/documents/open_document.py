@@ -60,6 +60,9 @@ from ydoc_exec.store.update_log import History, UpdateLog
 
 logger = logging.getLogger(__name__)
 
+LEAVE_SECONDS = 1.0
+"""How long closing waits for those who are disconnected to be gone, which depends on no network."""
+
 LAST_SAVE_SECONDS = 10.0
 """How long closing waits for the last save. The log, or a recovery copy, has what it does not get done."""
 
@@ -191,6 +194,9 @@ class OpenDocument:
                     if self.target is not None:
                         self.target.detach()
                     self.room.disconnect(1001, "the document is being closed")
+                    with move_on_after(LEAVE_SECONDS, shield=True):
+                        # What is noted for one who was not told yet is brought over then, and is saved with the rest.
+                        await self.room.until_left()
                     with move_on_after(LAST_SAVE_SECONDS, shield=True):
                         await self._save_last()
                     self._keep_unsaved()

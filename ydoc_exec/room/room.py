@@ -124,6 +124,7 @@ class Room:
         # It is never ready, so it does not observe the document: see ``room_client.py``.
         self._yroom = YRoom(ready=False, ydoc=doc, log=logger)
         self._talks: dict[RoomClient, _Talk] = {}
+        self._left = Event()
         self._superseded: deque[Superseded] = deque()
         self._forgotten: dict[int, int] = {}
         self._sinks: list[Sink] = []
@@ -205,6 +206,7 @@ class Room:
             client.end()
             self._say_left(client)
             self._settle(client, talk.all_notes())
+            self._left.set()
 
     def receive(self, client: RoomClient, frame: bytes) -> bool:
         """Take a frame of a client; whether it is for ``YRoom`` (presence). Raises ``ProtocolError``."""
@@ -299,6 +301,12 @@ class Room:
         """End every client's connection."""
         for client in list(self.clients | self._arriving):
             client.close(code, reason)
+
+    async def until_left(self) -> None:
+        """Return when nobody is here any more: what they wrote last is in the document then."""
+        while self._talks:
+            self._left = Event()
+            await self._left.wait()
 
     # Private
 
