@@ -55,11 +55,11 @@ class OpenDocuments:
         Raises ``BadRoomId``, ``DocumentNotFound``, ``LoadFailed``, ``OpenAsOtherType``, ``OpenElsewhere`` or
         ``ServerStopping``. A failed load leaves nothing behind, so it can be tried again.
         """
-        document = self._documents.get(room_id)
-        if document is not None and not document.closing and not self._stopped:
-            document.hold()
-        else:
+        document = None if self._stopped else self.get(room_id)
+        if document is None:
             document = await self._get(room_id)
+        else:
+            document.hold()
         try:
             yield document
         finally:
