@@ -168,9 +168,9 @@ class NotebookTarget:
         for cell_id, result in zip(unseen, before, strict=True):
             if cell_id in self._results and place.notebook.result(cell_id) != result:
                 place.notebook.restore(cell_id, self._results[cell_id])
-        for cell_id, (result, trusted) in of_before.items():
-            if place.notebook.result(cell_id) not in (None, replace(result, timings={})):
-                place.notebook.restore(cell_id, result, trusted=trusted)
+        for cell_id, shown, timings, trusted in of_before:
+            if place.notebook.result(cell_id) not in (None, shown):
+                place.notebook.restore(cell_id, replace(shown, timings=timings), trusted=trusted)
 
     def unreachable(self) -> None:
         """The document could not be opened, so what there is for it is lost, until somebody opens it."""
@@ -355,28 +355,28 @@ class NotebookTarget:
 
     def _unseen_of_before(
         self, place: Place, seen: Mapping[int, int]
-    ) -> dict[CellId, tuple[CellResult, bool]]:
-        """What cells show of runs in an earlier life of the document, and the client with this state vector had not seen.
+    ) -> list[tuple[CellId, CellResult, Mapping[str, str], bool]]:
+        """What cells show of runs in an earlier life of the document, and the client with this state vector had not seen:
+        with its timings, and whether it is trusted.
 
         It brings a copy without that if it has moved the cell before, and nobody remembers what was written there.
         """
         if not seen or all(seen.get(author, 0) >= clock for author, clock in self._inherited.items()):
-            return {}
+            return []
+        notebook = place.notebook
         shown = {
-            cell_id: recorded
-            for cell_id in place.notebook.code_cells()
-            if cell_id not in self._results
-            and (recorded := place.notebook.recorded(cell_id)) is not None
-            and place.notebook.result(cell_id) != BLANK
+            cell_id: result
+            for cell_id in notebook.code_cells()
+            if cell_id not in self._results and (result := notebook.result(cell_id)) not in (None, BLANK)
         }
         if not shown:
-            return {}
+            return []
         known = known_results(self.room_id, place.room.doc.get_update(), seen)
-        return {
-            cell_id: (result, trusted)
-            for cell_id, (result, trusted) in shown.items()
-            if known.get(cell_id) != replace(result, timings={})
-        }
+        return [
+            (cell_id, result, *notebook.provenance(cell_id))
+            for cell_id, result in shown.items()
+            if known.get(cell_id) != result
+        ]
 
     def _note_written(self, place: Place, *cell_ids: CellId) -> None:
         doc = place.room.doc

@@ -23,7 +23,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import takewhile
 from typing import Any, Literal
 
@@ -315,16 +314,13 @@ class Notebook:
             running=cell.get("execution_state", "idle") == "running",
         )
 
-    def recorded(self, cell_id: CellId) -> tuple[CellResult, bool] | None:
-        """The same with its timings, and whether it is trusted."""
-        result, cell = self.result(cell_id), self._find_code(cell_id)
-        if result is None or cell is None:
-            return None
-        metadata = cell.get("metadata")
+    def provenance(self, cell_id: CellId) -> tuple[dict[str, str], bool]:
+        """When the cell's run did what, as far as that was recorded, and whether the cell is trusted."""
+        cell = self._find(cell_id)
+        metadata = None if cell is None else cell.get("metadata")
         said = (metadata.to_py() if isinstance(metadata, Map) else None) or {}
         timings = said.get("execution")
-        whole = replace(result, timings=timings if isinstance(timings, dict) else {})
-        return whole, bool(said.get("trusted"))
+        return timings if isinstance(timings, dict) else {}, bool(said.get("trusted"))
 
     def restore(self, cell_id: CellId, result: CellResult, *, trusted: bool = True) -> bool:
         """Make the cell show this result of a run, which was that of somebody who may unless it is not ``trusted``.
