@@ -37,14 +37,6 @@ pathlib.Path({str(over)!r}).touch()"""
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    gateway = GatewayProcess(tmp_path_factory.mktemp("gateway"))
-    gateway.start()
-    yield gateway
-    gateway.stop()
-
-
-@pytest.fixture(scope="module")
 def network(gateway: GatewayProcess) -> Iterator[Network]:
     with Network(gateway.port) as network:
         yield network

@@ -27,14 +27,6 @@ SHORT = "import time\nfor i in range(10):\n    print(i, flush=True)\n    time.sl
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    gateway = GatewayProcess(tmp_path_factory.mktemp("gateway"))
-    gateway.start()
-    yield gateway
-    gateway.stop()
-
-
-@pytest.fixture(scope="module")
 def server(gateway: GatewayProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabServer]:
     """A server whose kernels are all behind the gateway, and stay there when it is stopped."""
     for make in make_servers(tmp_path_factory.mktemp("server")):
