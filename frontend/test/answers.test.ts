@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { before, beforeEach, test } from 'node:test';
+import { beforeEach, test } from 'node:test';
 
 import type { NotificationManager } from '@jupyterlab/apputils';
 import { nullTranslator } from '@jupyterlab/translation';
@@ -9,14 +9,7 @@ import { Refused, type AcceptedRun, type InputAnswer } from '../src/api';
 import { AskedRuns } from '../src/asked';
 import type { Prompt } from '../src/prompts';
 import { StrayPrompts } from '../src/stray';
-
-/** The one that JupyterLab has, without the rest of the package, which needs a browser. */
-const MANAGER = '@jupyterlab/apputils/lib/notification.js';
-let lab: { NotificationManager: new () => NotificationManager };
-
-before(async () => {
-  lab = (await import(MANAGER)) as typeof lab;
-});
+import { newNotificationManager } from './notifications';
 
 /** The server, as far as it takes answers. */
 class Server {
@@ -42,9 +35,9 @@ let answers: Answers;
 let said: string | null;
 let stray: StrayPrompts;
 
-beforeEach(() => {
+beforeEach(async () => {
   server = new Server();
-  manager = new lab.NotificationManager();
+  manager = await newNotificationManager();
   answers = new Answers(server, manager, trans);
   said = null;
   stray = new StrayPrompts(answers, server, manager, trans, () => Promise.resolve(said));

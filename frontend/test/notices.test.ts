@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { before, beforeEach, test } from 'node:test';
+import { beforeEach, test } from 'node:test';
 
 import type { NotificationManager } from '@jupyterlab/apputils';
 import { nullTranslator } from '@jupyterlab/translation';
@@ -7,14 +7,7 @@ import * as Y from 'yjs';
 
 import { Refused } from '../src/api';
 import { NoticeBoard } from '../src/notices';
-
-/** The one that JupyterLab has, without the rest of the package, which needs a browser. */
-const MANAGER = '@jupyterlab/apputils/lib/notification.js';
-let lab: { NotificationManager: new () => NotificationManager };
-
-before(async () => {
-  lab = (await import(MANAGER)) as typeof lab;
-});
+import { newNotificationManager } from './notifications';
 
 /** The server, as far as it restores. */
 class Server {
@@ -32,9 +25,9 @@ let manager: NotificationManager;
 let board: NoticeBoard;
 let writer: Y.Doc;
 
-beforeEach(() => {
+beforeEach(async () => {
   server = new Server();
-  manager = new lab.NotificationManager();
+  manager = await newNotificationManager();
   board = new NoticeBoard(manager, server, nullTranslator.load('jupyterlab'));
   writer = new Y.Doc();
   writer.getMap('execution').set('notices', new Y.Map());
