@@ -17,6 +17,7 @@ from ydoc_exec.documents.notices import NoticeEvent
 from ydoc_exec.handlers.base import NotServing
 from ydoc_exec.handlers.contents_manager import taken_over
 from ydoc_exec.handlers.execute_handler import PathExecuteHandler
+from ydoc_exec.handlers.exit_threads import end_with_the_main_thread
 from ydoc_exec.handlers.kernel_connection import ready_while_busy
 from ydoc_exec.handlers.kernel_restarts import restart_one_after_the_other
 from ydoc_exec.handlers.kernel_shutdown import shut_down_whatever_happens
@@ -256,6 +257,7 @@ class YdocExec(ExtensionApp):
         await self._owner
         self._left_kernels.leave(self._left)
         shut_down_whatever_happens(self._server.kernel_manager)
+        end_with_the_main_thread()
 
     # Private
 

@@ -16,6 +16,9 @@ from ydoc_exec.files.contents import as_read
 HEARING = 0.3
 """Seconds within which a tab that was sent a file's new hash most likely believes it."""
 
+SAVES_MEANWHILE = 5
+"""So often is waited again because the file was saved again: whoever saves at every keystroke gets an answer too."""
+
 FileIdOf = Callable[[str], "str | None"]
 """The file id of a path."""
 
@@ -62,8 +65,13 @@ class OpenFiles:
         JupyterLab's asks for the file first (``jupyter-docprovider``, ``ydrive.ts``).
         """
         document = self._find(path)
-        if document is not None and document.room.clients:
-            await sleep(max(0.0, document.hash_said_at + HEARING - current_time()))
+        if document is None:
+            return
+        for _ in range(SAVES_MEANWHILE):
+            rest = document.hash_said_at + HEARING - current_time()
+            if rest <= 0 or not document.room.clients:
+                break
+            await sleep(rest)
 
     async def flush(self, path: str) -> bool:
         """Return when the file has what its document has now; False if it is not open. Raises ``SaveFailed``."""

@@ -253,10 +253,10 @@ def _saying_known_hashes(manager: type[Any], files: OpenFiles) -> type[Any]:
             A tab that is about to save asks for the hash, and its user about a file that "has changed on disk" if it
             is not the one that it knows (JupyterLab, ``context.ts``, ``_maybeSave``).
             """
-            if require_hash:
-                await files.heard(path.strip("/"))
             model: dict[str, Any]
             for _ in range(READINGS):
+                if require_hash:
+                    await files.heard(path.strip("/"))
                 before = file_state(self, path)
                 model = await super().get(
                     path, content=content, type=type, format=format, require_hash=require_hash
