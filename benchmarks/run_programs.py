@@ -1,15 +1,13 @@
 """Two programs that run small cells, each for a process of its own: with a kernel alone, and through a server.
 
 Both do as little as can be done with what they are given, so that what is compared is not the reader: the one has
-``jupyter_client``'s session on blocking sockets, the other writes its requests as bytes and applies the updates that
-come.
+``jupyter_client``'s session on blocking sockets, the other writes a frame and applies the updates that come.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import time
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
@@ -108,37 +106,20 @@ class ThroughServer:
 
 
 class RunClient(DocumentClient):
-    """A client of a room that has a connection for its requests, and keeps its cookies, as a browser does.
-
-    Without its cookie Jupyter Server makes another anonymous user of each request with a token, and logs it.
-    """
+    """A client of a room that knows the ids of its cells."""
 
     async def __aenter__(self) -> RunClient:
         await super().__aenter__()
         self._ids: list[str] = [cell["id"] for cell in self._cells]
-        host, _, port = self._server.url.rpartition("/")[2].partition(":")
-        self._reader, self._writer = await asyncio.open_connection(host, int(port))
-        self._cookies: dict[str, str] = {}
         return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._writer.close()
-        await super().__aexit__()
 
     async def seconds(self, kernel: str, which: slice) -> float:
         """Run these cells, and then rest."""
         cell: Map[Any] = self._cells[which.stop - 1]
-        body = json.dumps({"document_id": self._room, "cell_ids": self._ids[which]}).encode()
-        head = (
-            f"POST /api/kernels/{kernel}/execute HTTP/1.1\r\nHost: {self._server.url.rpartition('/')[2]}\r\n"
-            f"Authorization: token {self._server.token}\r\nContent-Length: {len(body)}\r\n"
-        )
-        if self._cookies:
-            head += f"Cookie: {'; '.join(f'{name}={value}' for name, value in self._cookies.items())}\r\n"
         started = False
         with anyio.fail_after(TIMEOUT):
             began = time.perf_counter()
-            self._writer.write(f"{head}\r\n".encode() + body)
+            request = await self._ask(kernel, self._ids[which])
             while True:
                 await self._receive()
                 state = cell.get("execution_state")
@@ -146,7 +127,7 @@ class RunClient(DocumentClient):
                 if started and state == "idle":
                     break
             seconds = time.perf_counter() - began
-            await self._answered()
+            await self._answer(request)
         if which.stop == 1:
             outputs = cell["outputs"].to_py()
             assert [output["data"]["text/plain"] for output in outputs] == ["42"], outputs
@@ -154,18 +135,6 @@ class RunClient(DocumentClient):
             while True:
                 await self._receive()
         return seconds
-
-    async def _answered(self) -> None:
-        """Read the answer to the request."""
-        head = (await self._reader.readuntil(b"\r\n\r\n")).decode().splitlines()
-        assert " 202 " in head[0], head
-        [length] = (int(line.split(":")[1]) for line in head if line.lower().startswith("content-length:"))
-        for line in head:
-            name, _, value = line.partition(":")
-            if name.lower() == "set-cookie":
-                name, _, value = value.strip().partition(";")[0].partition("=")
-                self._cookies[name] = value
-        await self._reader.readexactly(length)
 
 
 def settle() -> None:

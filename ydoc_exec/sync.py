@@ -3,7 +3,7 @@
 A frame is one message. ``parse`` reads what a client sent, the other functions build what a server sends. The
 encoding is lib0's (``lib0/encoding.js``, ``lib0/decoding.js``), the message types are those of y-protocols
 and y-websocket, and type 2 is the raw message of ``jupyter-docprovider`` (``yprovider.ts``), to which we add
-the barrier:
+the barrier and requests to execute:
 
     0 0 <bytes state>                       sync step 1: what I have; answer with what I lack
     0 1 <bytes update>                      sync step 2: the answer
@@ -12,6 +12,8 @@ the barrier:
                                             <uint client id> <uint clock> <string JSON>
     2 <string "save"> <uint id>             from a client: save now, say when it is done
     2 <string "barrier"> <string token>     from a client: say when you have read everything before this
+    2 <string "execute"> <string id>        from a client: run cells, in the document as everything before this
+      <string JSON>                         has left it
     2 <string JSON>                         from the server: the answers to these, and other news
     3                                       tell me everybody's awareness
 
@@ -37,7 +39,7 @@ MAX_UINT = 2**53 - 1
 """The largest number lib0 can read exactly (``Number.MAX_SAFE_INTEGER``)."""
 
 MAX_TOKEN = 128
-"""The longest barrier token, in characters."""
+"""The longest barrier token and the longest id of a request, in characters."""
 
 _SYNC = 0
 _AWARENESS = 1
@@ -110,11 +112,19 @@ class Barrier:
 
 
 @dataclass(frozen=True, slots=True)
+class Execute:
+    """A request to run cells, with what it says as JSON (not read here). ``execute_reply`` with the same id answers it."""
+
+    request_id: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
 class QueryAwareness:
     """A wish to be sent the presence of everybody."""
 
 
-Frame = SyncStep1 | SyncStep2 | SyncUpdate | Awareness | Save | Barrier | QueryAwareness
+Frame = SyncStep1 | SyncStep2 | SyncUpdate | Awareness | Save | Barrier | Execute | QueryAwareness
 
 
 def parse(frame: bytes) -> Frame:
@@ -179,6 +189,11 @@ def save_reply(save_id: int, status: Literal["success", "failed", "skipped"]) ->
 def barrier_reply(token: str) -> bytes:
     """Answer a ``Barrier``."""
     return raw_json({"type": "barrier", "responseTo": token})
+
+
+def execute_reply(request_id: str, status: int, body: Mapping[str, Any]) -> bytes:
+    """Answer an ``Execute`` with what HTTP would have: its status and its body."""
+    return raw_json({"type": "execute", "responseTo": request_id, "status": status, "body": body})
 
 
 # Private
@@ -288,16 +303,22 @@ def _finite(text: str) -> float:
     return number
 
 
-def _read_raw(reader: _Reader) -> Save | Barrier:
+def _read_raw(reader: _Reader) -> Save | Barrier | Execute:
     name = reader.var_string()
     if name == "save":
         return Save(reader.var_uint())
     if name == "barrier":
-        token = reader.var_string()
-        if len(token) > MAX_TOKEN:
-            raise ProtocolError(f"a barrier token has more than {MAX_TOKEN} characters")
-        return Barrier(token)
+        return Barrier(_read_token(reader, "a barrier token"))
+    if name == "execute":
+        return Execute(_read_token(reader, "the id of a request"), reader.var_string())
     raise ProtocolError(f"there is no raw message {name[:32]!r}")
+
+
+def _read_token(reader: _Reader, what: str) -> str:
+    token = reader.var_string()
+    if len(token) > MAX_TOKEN:
+        raise ProtocolError(f"{what} has more than {MAX_TOKEN} characters")
+    return token
 
 
 def _var_uint(number: int) -> bytes:

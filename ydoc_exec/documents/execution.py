@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from ydoc_exec.documents.notebook_target import NotebookTarget
 from ydoc_exec.documents.open_document import OpenDocument
 from ydoc_exec.documents.open_documents import OpenDocuments
 from ydoc_exec.documents.request_order import RequestOrder
+from ydoc_exec.documents.taken_requests import TakenRequests
 from ydoc_exec.errors import (
     BadRoomId,
     CellNotFound,
@@ -43,6 +45,7 @@ class ExecuteRequest:
         after: names a barrier that the client sends on the room's websocket: what it typed before counts.
         known: the text of cells as the client has it; nothing else is run.
         request, previous: the client's ids of this request and the one that is to come before it.
+        id: the client's id of a request that may come again, and is carried out once.
         form: whose body it was.
     """
 
@@ -58,6 +61,7 @@ class ExecuteRequest:
     known: Mapping[CellId, KnownSource] = field(default_factory=dict)
     request: str | None = None
     previous: str | None = None
+    id: str | None = None
     form: str = "ydoc_exec"
 
 
@@ -82,6 +86,7 @@ class Execution:
         self._settings = settings
         self._chosen_for = chosen_for
         self._order = RequestOrder()
+        self._taken = TakenRequests[list[Run]]()
 
     async def submit(self, request: ExecuteRequest) -> list[Run]:
         """Queue all the cells or none. When it returns they are marked in the document.
@@ -90,6 +95,14 @@ class Execution:
         ``BarrierNotReached``, ``PredecessorNotSeen``, ``SourceMismatch``, ``OtherKernel``, ``BadRoomId``, ``LoadFailed``
         or what finding the kernel raises, and has changed nothing then.
         """
+        if request.id is None:
+            return await self._submit(request)
+        key = (request.user, str(request.room), request.id)
+        return await self._taken.once(key, partial(self._submit, request))
+
+    # Private
+
+    async def _submit(self, request: ExecuteRequest) -> list[Run]:
         if isinstance(request.kernel, str):
             await self._runners.get(request.kernel)  # refuse early
         if request.previous is not None:
@@ -122,7 +135,7 @@ class Execution:
             # From here on nothing waits: the text that is read now is the text that runs.
             cells = self._cells(document, notebook, request)
             self._check_free(target, kernel)
-            batch = new_batch_id()
+            batch, path = new_batch_id(), document.document.path
             runs = [
                 Run(
                     id=new_run_id(),
@@ -137,7 +150,7 @@ class Execution:
                     record_timing=request.record_timing,
                     allow_stdin=request.allow_stdin,
                     batch=batch,
-                    path=document.document.path,
+                    path=path,
                     form=request.form,
                 )
                 for cell in cells
@@ -146,8 +159,6 @@ class Execution:
             if request.request is not None:
                 self._order.taken(request.room, request.request)
             return runs
-
-    # Private
 
     def _check_free(self, target: NotebookTarget, kernel: KernelId) -> None:
         """What two kernels write into one notebook at a time is no order that anybody has asked for."""
@@ -161,16 +172,15 @@ class Execution:
 
     def _cells(self, document: OpenDocument, notebook: Notebook, request: ExecuteRequest) -> list[CellView]:
         """The cells as they are now, all of which can run."""
-        path = document.document.path or str(request.room)
         wanted = notebook.code_cells() if request.cells is None else request.cells
         if not wanted:
-            raise NothingToRun(path)
+            raise NothingToRun(document.document.path or str(request.room))
         cells: list[CellView] = []
         for cell_id in wanted:
             try:
                 cell = notebook.cell(cell_id)
             except CellNotFound:
-                raise CellNotFound(cell_id, path) from None
+                raise CellNotFound(cell_id, document.document.path or str(request.room)) from None
             if cell.cell_type != "code":
                 raise NotACodeCell(cell_id, cell.cell_type)
             known = request.known.get(cell_id)

@@ -118,6 +118,7 @@ class OpenDocument:
             self._doc,
             backlog=settings.client_backlog,
             save=self._save_for,
+            execute=self._execute_for,
             before_update=self._before_update,
             hear=self._hear,
             look_back=self._look_back,
@@ -638,6 +639,18 @@ class OpenDocument:
             # Should the server be killed now, the log knows what the file was.
             await self._until_logged()
             client.put(sync.save_reply(save_id, "success"))
+
+    def _execute_for(self, client: RoomClient, request: sync.Execute) -> None:
+        assert self._tasks is not None, "the document is open"
+        # Also if the client leaves meanwhile: who has asked for a cell and gone wants it run all the same.
+        self.hold()
+        self._tasks.start_soon(self._answer_execute, client, request)
+
+    async def _answer_execute(self, client: RoomClient, request: sync.Execute) -> None:
+        try:
+            client.put(await client.execute(request))
+        finally:
+            self.release()
 
     async def _serve(self, client: RoomClient, session: str | None) -> None:
         try:

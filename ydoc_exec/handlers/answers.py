@@ -7,11 +7,34 @@ it adds that itself (``requestServer.ts``), and reads ``request_status``, ``pend
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from jupyter_server.utils import url_path_join
+from tornado.httputil import url_concat
 
 from ydoc_exec.documents.run_records import Record
 from ydoc_exec.execution.run_state import RunState
+from ydoc_exec.kernel.run import Run
+
+
+def batch_url(base_url: str, run: Run) -> str:
+    """Where it is told what became of all that was asked for together."""
+    url = url_path_join(base_url, "api/kernels", run.kernel, "requests")
+    return str(url_concat(url, {"batch": run.batch}))
+
+
+def accepted(base_url: str, runs: Sequence[Run]) -> dict[str, Any]:
+    """The runs of a request that was taken, in words for all clients."""
+    first = runs[0]
+    return {
+        "request_id": first.id,
+        "batch_id": first.batch,
+        "batch_url": batch_url(base_url, first),
+        "kernel_id": first.kernel,
+        "document_id": str(first.room),
+        "runs": [{"cell_id": run.cell, "run_id": run.id, "state": run.state.value} for run in runs],
+    }
 
 
 def nbmodel_url(kernel_id: str, run_id: str) -> str:

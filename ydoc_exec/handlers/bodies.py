@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ydoc_exec.errors import BadRequest
-from ydoc_exec.ids import CellId, PromptId, RoomId, RunId
+from ydoc_exec.ids import CellId, KernelId, PromptId, RoomId, RunId
 from ydoc_exec.notebook.known_source import KnownSource
 
 MAX_CELLS = 10_000
@@ -100,6 +100,14 @@ class ExecuteBody:
         if fields.get("kernel_name") is None:
             return read
         return replace(read, kernel_name=_string(fields, "kernel_name"))
+
+    @classmethod
+    def read_frame(cls, body: Any, room: RoomId) -> tuple[KernelId, ExecuteBody]:
+        """What a room's client asks for on its websocket: ``{"kernel_id", "cell_ids", "stop_on_error"?, "record_timing"?,
+        "allow_stdin"?}``."""
+        fields = _object(body)
+        kernel = KernelId(_string(fields, "kernel_id"))
+        return kernel, cls._ours(fields, room, None, _cell_ids(fields), "ydoc_exec")
 
     # Private
 

@@ -7,14 +7,13 @@ from collections.abc import Awaitable, Callable
 from jupyter_server.auth.decorator import authorized
 from jupyter_server.utils import url_path_join
 from tornado import web
-from tornado.httputil import url_concat
 
 from ydoc_exec.documents.collaboration import Collaboration
 from ydoc_exec.documents.execution import ExecuteRequest, KernelFor
 from ydoc_exec.documents.run_records import Filter
 from ydoc_exec.errors import KernelNotFound, SourceMismatch
 from ydoc_exec.execution.run_state import RunState
-from ydoc_exec.handlers.answers import nbmodel_keys, nbmodel_url
+from ydoc_exec.handlers.answers import accepted, batch_url, nbmodel_keys, nbmodel_url
 from ydoc_exec.handlers.base import http_errors
 from ydoc_exec.handlers.bodies import ExecuteBody
 from ydoc_exec.handlers.notebook_sessions import NotebookSessions
@@ -53,30 +52,14 @@ class SubmittingHandler(RunsHandler):
         )
 
     def accept(self, runs: list[Run], **more: object) -> None:
-        """Answer 202 with the runs, in words for all clients."""
-        first = runs[0]
+        """Answer 202 with the runs."""
         self.set_status(202)
         self.set_header("Access-Control-Expose-Headers", "Location")
-        self.finish(
-            {
-                "request_id": first.id,
-                "batch_id": first.batch,
-                "batch_url": self.batch_url(first),
-                "kernel_id": first.kernel,
-                "document_id": str(first.room),
-                "runs": [{"cell_id": run.cell, "run_id": run.id, "state": run.state.value} for run in runs],
-                **more,
-            }
-        )
+        self.finish(accepted(self.base_url, runs) | more)
 
     def run_url(self, run: Run) -> str:
         """Where it is told what became of the run."""
         return url_path_join(self.base_url, "api/kernels", run.kernel, "requests", run.id)
-
-    def batch_url(self, run: Run) -> str:
-        """Where it is told what became of all that was asked for together."""
-        url = url_path_join(self.base_url, "api/kernels", run.kernel, "requests")
-        return str(url_concat(url, {"batch": run.batch}))
 
 
 class ExecuteHandler(SubmittingHandler):
@@ -165,5 +148,5 @@ class PathExecuteHandler(SubmittingHandler):
                 )
 
             runs = await self.submit(body, await self.notebook_at(path), kernel_for)
-        self.set_header("Location", self.batch_url(runs[0]))
+        self.set_header("Location", batch_url(self.base_url, runs[0]))
         self.accept(runs, path=path)

@@ -19,6 +19,7 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 from ydoc_exec.documents.collaboration import Collaboration
 from ydoc_exec.errors import YdocExecError
 from ydoc_exec.handlers.access import Access, access, access_again
+from ydoc_exec.handlers.execute_frames import ExecuteFrames
 from ydoc_exec.ids import GLOBAL_AWARENESS, RoomId
 from ydoc_exec.room.room_client import RoomClient
 
@@ -29,6 +30,9 @@ MAX_MESSAGE_BYTES = 2**30
 
 EDIT = bytes((0, 2))
 """How a message begins that says what has changed in a client's document (``y-protocols``: sync, update)."""
+
+EXECUTE = b"\x02\x07execute"
+"""How a message begins that asks for cells to be run."""
 
 ACTIVITY = "ydoc_exec_last_activity"
 """Who types is at work, and sends no requests. ``ServerWebApplication.last_activity`` counts all settings of such names,
@@ -94,7 +98,9 @@ class RoomHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
                 self.client = client
                 collaboration.presence.admit(client)
                 return
-            async with collaboration.documents.open(RoomId.parse(name)) as document:
+            room = RoomId.parse(name)
+            client.execute = ExecuteFrames(self, self.collaboration, room).answer
+            async with collaboration.documents.open(room) as document:
                 self.client = client
                 document.admit(client, self._session())
         except YdocExecError as error:
@@ -112,7 +118,7 @@ class RoomHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
         if isinstance(message, str):
             self.client.close(1002, "Only binary messages are understood here.")
             return
-        if message.startswith(EDIT):
+        if message.startswith((EDIT, EXECUTE)):
             self.settings[ACTIVITY] = datetime.now(timezone.utc)
         await self.client.receive(message)
 

@@ -48,6 +48,7 @@ from ydoc_exec.notebook.shareable import shareable, shareable_text
 Displays = dict[CellId, tuple[tuple[str | None, ...], str]]
 """For each cell that displays something under an id: the ids of its outputs, and a digest of these."""
 
+_NOTHING = object()
 _RESULT = frozenset({"outputs", "execution_count"})
 """The keys of a cell that say what came of running it."""
 
@@ -87,18 +88,20 @@ class Notebook:
         cell = self._find(cell_id)
         if cell is None:
             raise CellNotFound(cell_id, self._document.path or "")
-        metadata = cell.get("metadata")
-        tags = metadata.get("tags") if metadata is not None else None
+        metadata = _read(cell, "metadata")
+        tags = metadata.get("tags") if isinstance(metadata, (Map, dict)) else None
         return CellView(
             cell_id=cell_id,
-            cell_type=str(cell.get("cell_type", "")),
-            source=str(cell.get("source", "")),
+            cell_type=str(_read(cell, "cell_type", "")),
+            source=str(_read(cell, "source", "")),
             tags=tuple(str(tag) for tag in tags) if isinstance(tags, (list, Array)) else (),
         )
 
     def code_cells(self) -> list[CellId]:
         """The ids of the cells that can run, from top to bottom."""
-        return [cell_id for cell_id, _, cell in self._scan() if cell_id and cell.get("cell_type") == "code"]
+        return [
+            cell_id for cell_id, _, cell in self._scan() if cell_id and _read(cell, "cell_type") == "code"
+        ]
 
     def kernel_name(self) -> str | None:
         """The kernel that the notebook is for, if it says so."""
@@ -110,7 +113,7 @@ class Notebook:
     def source(self, cell_id: CellId) -> str | None:
         """The cell's source as it is now; None if the cell is gone."""
         cell = self._find(cell_id)
-        return None if cell is None else str(cell.get("source", ""))
+        return None if cell is None else str(_read(cell, "source", ""))
 
     # A run
 
@@ -126,7 +129,7 @@ class Notebook:
         if len(outputs):
             del outputs[0 : len(outputs)]
         self._display_ids.pop(cell_id, None)
-        if "execution_count" not in cell or cell["execution_count"] is not None:
+        if _read(cell, "execution_count", _NOTHING) is not None:
             cell["execution_count"] = None
         metadata = _metadata(cell)
         if "execution" in metadata:
@@ -173,7 +176,7 @@ class Notebook:
         if cell is None:
             return False
         source = shareable_text(source)
-        text = cell.get("source")
+        text = _read(cell, "source")
         if not isinstance(text, Text):
             cell["source"] = Text(source)
         elif str(text) != source:
@@ -281,12 +284,12 @@ class Notebook:
         for event in events:
             if not event.path:
                 cells = [cell for part in event.delta for cell in part.get("insert", ())]
-                inserted += [CellId(str(cell.get("id"))) for cell in cells if isinstance(cell, Map)]
+                inserted += [CellId(str(_read(cell, "id"))) for cell in cells if isinstance(cell, Map)]
                 continue
             cell, key = self._cells[event.path[0]], event.path[1:2]
             keys = getattr(event, "keys", ())  # only events of a map have them
             if isinstance(cell, Map) and (key == ["outputs"] or (not key and not _RESULT.isdisjoint(keys))):
-                changed.append(CellId(str(cell.get("id"))))
+                changed.append(CellId(str(_read(cell, "id"))))
         return inserted, changed
 
     def says_it_runs(self, cell_id: CellId) -> bool:
@@ -317,7 +320,7 @@ class Notebook:
     def provenance(self, cell_id: CellId) -> tuple[dict[str, str], bool]:
         """When the cell's run did what, as far as that was recorded, and whether the cell is trusted."""
         cell = self._find(cell_id)
-        metadata = None if cell is None else cell.get("metadata")
+        metadata = None if cell is None else _read(cell, "metadata")
         said = (metadata.to_py() if isinstance(metadata, Map) else None) or {}
         timings = said.get("execution")
         return timings if isinstance(timings, dict) else {}, bool(said.get("trusted"))
@@ -363,21 +366,23 @@ class Notebook:
         Who comes later can tell from ``total`` and ``since`` how much is done already, and how long all of it takes.
         """
         now, total = self._now(), 0
-        if now is None or not (self._runs() or self.prompts()):
+        runs = None if now is None else _read(now, "runs")
+        if now is None or not isinstance(runs, Map) or not (runs or self.prompts()):
             first = next(iter(entries.values()), {})
-            now = self._renew(None if now is None else now.get("kernel"), since=first.get("queued_at"))
-        elif isinstance(said := now.get("total"), (int, float)):
+            now = self._renew(None if now is None else _read(now, "kernel"), since=first.get("queued_at"))
+            runs = now["runs"]
+        elif isinstance(said := _read(now, "total"), (int, float)):
             total = int(said)
         now["total"] = total + len(entries)
         for cell_id, entry in entries.items():
-            self.set_run(cell_id, entry)
+            _put(runs, cell_id, entry)
 
     def set_run(self, cell_id: CellId, entry: dict[str, Any] | None) -> None:
         """Say how the cell's run stands; ``None`` when there is none any more."""
         runs = self._runs()
         if entry is not None and runs is None:
             now = self._now()
-            self._renew(None if now is None else now.get("kernel"))
+            self._renew(None if now is None else _read(now, "kernel"))
             runs = self._runs()
         if runs is not None:
             _put(runs, cell_id, entry)
@@ -391,7 +396,7 @@ class Notebook:
     def run(self, cell_id: CellId) -> dict[str, Any] | None:
         """The same for one cell."""
         runs = self._runs()
-        entry = None if runs is None else runs.get(cell_id)
+        entry = None if runs is None else _read(runs, cell_id)
         return entry if isinstance(entry, dict) else None
 
     def set_prompt(self, run_id: RunId, entry: dict[str, Any] | None) -> None:
@@ -400,7 +405,7 @@ class Notebook:
         It is the run's, not the cell's: a cell may be gone, or another run's, and the kernel waits all the same.
         """
         now = self._now()
-        prompts = None if now is None else now.get("prompts")
+        prompts = None if now is None else _read(now, "prompts")
         if entry is None:
             if isinstance(prompts, Map) and run_id in prompts:
                 del prompts[run_id]
@@ -415,7 +420,7 @@ class Notebook:
     def prompts(self) -> dict[RunId, dict[str, Any]]:
         """What runs wait for, each with what was typed so far."""
         now = self._now()
-        prompts = None if now is None else now.get("prompts")
+        prompts = None if now is None else _read(now, "prompts")
         entries = prompts.to_py() if isinstance(prompts, Map) else None
         return {RunId(run_id): entry for run_id, entry in (entries or {}).items()}
 
@@ -430,12 +435,12 @@ class Notebook:
     # Private
 
     def _now(self) -> Map[Any] | None:
-        now = self._live.get("now")
+        now = _read(self._live, "now")
         return now if isinstance(now, Map) else None
 
     def _runs(self) -> Map[Any] | None:
         now = self._now()
-        runs = None if now is None else now.get("runs")
+        runs = None if now is None else _read(now, "runs")
         return runs if isinstance(runs, Map) else None
 
     def _renew(self, kernel: dict[str, Any] | None, since: str | None = None) -> Map[Any]:
@@ -449,7 +454,7 @@ class Notebook:
         for position in range(len(self._cells)):
             cell = self._cells[position]
             if isinstance(cell, Map):
-                cell_id = cell.get("id")
+                cell_id = _read(cell, "id")
                 # A client can write anything there.
                 yield CellId(cell_id if isinstance(cell_id, str) else ""), position, cell
 
@@ -458,7 +463,7 @@ class Notebook:
         hint = self._positions.get(cell_id)
         if hint is not None and hint < len(self._cells):
             cell = self._cells[hint]
-            if isinstance(cell, Map) and cell.get("id") == cell_id:
+            if isinstance(cell, Map) and _read(cell, "id") == cell_id:
                 return cell
         # All of them, as the others are asked for next: looking for each would take the square of it.
         self._positions.clear()
@@ -471,12 +476,13 @@ class Notebook:
 
     def _find_code(self, cell_id: CellId) -> Map[Any] | None:
         cell = self._find(cell_id)
-        return cell if cell is not None and cell.get("cell_type") == "code" else None
+        return cell if cell is not None and _read(cell, "cell_type") == "code" else None
 
     def _outputs(self, cell: Map[Any]) -> Array[Any]:
-        if not isinstance(cell.get("outputs"), Array):
-            cell["outputs"] = Array()
-        outputs: Array[Any] = cell["outputs"]
+        outputs = _read(cell, "outputs")
+        if isinstance(outputs, Array):
+            return outputs
+        outputs = cell["outputs"] = Array()
         return outputs
 
     def _become(self, cell_id: CellId, cell: Map[Any], outputs: tuple[AppendOutput, ...]) -> None:
@@ -512,10 +518,10 @@ class Notebook:
 
 
 def _metadata(cell: Map[Any]) -> Map[Any]:
-    metadata = cell.get("metadata")
-    if not isinstance(metadata, Map):
-        cell["metadata"] = Map(metadata if isinstance(metadata, dict) else {})
-        metadata = cell["metadata"]
+    said = _read(cell, "metadata")
+    if isinstance(said, Map):
+        return said
+    metadata = cell["metadata"] = Map(said if isinstance(said, dict) else {})
     return metadata
 
 
@@ -538,5 +544,13 @@ def _put(target: Map[Any], key: str, value: Any) -> None:
     if value is None:
         if key in target:
             del target[key]
-    elif key not in target or target[key] != value:
+    elif _read(target, key, _NOTHING) != value:
         target[key] = shareable(value)
+
+
+def _read(target: Map[Any], key: str, default: Any = None) -> Any:
+    """``Map.get``, which asks twice whether the key is there, in a transaction each, before it reads (pycrdt 0.14.13)."""
+    try:
+        return target[key]
+    except KeyError:
+        return default

@@ -92,6 +92,7 @@ class Room:
         backlog: see ``Settings.client_backlog``.
         save: what a client's wish to save does; it returns when the file has the document's state of the
             moment it was called, and raises when that is impossible. None: there is no file.
+        execute: takes a client's request to run cells, and answers it. None: there are no cells.
         before_update: called with every update of a client before it is applied. It may write, and may raise a
             ``YdocExecError`` to refuse the update and its sender. What it returns is called when it was applied.
             The last argument says whether it is what the client has just done, or what it has when it connects or is
@@ -108,6 +109,7 @@ class Room:
         *,
         backlog: int,
         save: Callable[[RoomClient, int], None] | None = None,
+        execute: Callable[[RoomClient, sync.Execute], None] | None = None,
         before_update: BeforeUpdate = lambda client, update, live: None,
         hear: Callable[[bytes, bytes], None] | None = None,
         look_back: LookBack = lambda state, before: None,
@@ -118,6 +120,7 @@ class Room:
         self._arriving: set[RoomClient] = set()
         self._backlog = backlog
         self._save = save
+        self._execute = execute
         self._before_update = before_update
         self._hear = hear
         self._look_back = look_back
@@ -237,6 +240,13 @@ class Room:
                 client.put(sync.save_reply(message.save_id, "failed"))
             else:
                 self._save(client, message.save_id)
+        elif isinstance(message, sync.Execute):
+            if self._execute is None:
+                client.put(
+                    sync.execute_reply(message.request_id, 404, {"message": "There are no cells here."})
+                )
+            else:
+                self._execute(client, message)
         else:
             client.put(self._everybody())
         return False

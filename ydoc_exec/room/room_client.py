@@ -31,6 +31,7 @@ from anyio import (
     lowlevel,
 )
 
+from ydoc_exec import sync
 from ydoc_exec.errors import YdocExecError
 from ydoc_exec.room.outbox import Outbox
 
@@ -73,6 +74,8 @@ class RoomClient:
         self.may_write = may_write
         self.name = name
         self.user = user
+        self.execute: Callable[[sync.Execute], Awaitable[bytes]] = _refuse
+        """Carries out a request to run cells, and returns the answer's frame. It does not raise."""
         self.awareness_ids: set[int] = set()
         self.came_with = EMPTY_STATE
         """The state vector of its document when it connected: what was written later it had not seen."""
@@ -201,3 +204,7 @@ class RoomClient:
             return await self.recv()
         except (EndOfStream, ClosedResourceError):
             raise StopAsyncIteration from None
+
+
+async def _refuse(request: sync.Execute) -> bytes:
+    return sync.execute_reply(request.request_id, 403, {"message": "You may not run cells here."})
