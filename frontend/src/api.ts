@@ -4,15 +4,6 @@ import { ServerConnection } from '@jupyterlab/services';
 import type { Rights } from './prompts';
 import type { Answer, RunState } from './runs';
 
-/** What is asked of the server for one gesture. */
-export interface ExecuteRequest {
-  document_id: string;
-  cell_ids: string[];
-  /** The barrier that must have arrived before anything is run (see `barrier.ts`). */
-  after: string;
-  record_timing: boolean;
-}
-
 /** A run the server has accepted. */
 export interface AcceptedRun {
   cell_id: string;
@@ -33,24 +24,21 @@ export class Refused extends Error {
   }
 }
 
-/** The HTTP surface of the server extension, as far as the front end uses it. */
-export class ExecutionApi {
+/** What becomes of runs. */
+export class RunsApi {
   constructor(private readonly settings: ServerConnection.ISettings) {}
-
-  /** Ask for cells to be run, in this order. Throws `Refused`, or the network's error. */
-  async execute(kernelId: string, request: ExecuteRequest): Promise<AcceptedRun[]> {
-    const response = await this.request(`${encodeURIComponent(kernelId)}/execute`, {
-      method: 'POST',
-      body: JSON.stringify(request)
-    });
-    return ((await response.json()) as { runs: AcceptedRun[] }).runs;
-  }
 
   /** Ask how a run stands. Throws the network's error. */
   async ask(kernelId: string, runId: string): Promise<Answer> {
     try {
-      const response = await this.request(
-        `${encodeURIComponent(kernelId)}/requests/${encodeURIComponent(runId)}`,
+      const response = await request(
+        this.settings,
+        URLExt.join(
+          'api/kernels',
+          encodeURIComponent(kernelId),
+          'requests',
+          encodeURIComponent(runId)
+        ),
         {}
       );
       return ((await response.json()) as { state: RunState }).state;
@@ -61,10 +49,6 @@ export class ExecutionApi {
       }
       throw error;
     }
-  }
-
-  private request(path: string, init: RequestInit): Promise<Response> {
-    return request(this.settings, URLExt.join('api/kernels', path), init);
   }
 }
 

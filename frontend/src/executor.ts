@@ -9,9 +9,9 @@ import {
 import { nullTranslator } from '@jupyterlab/translation';
 import { PromiseDelegate, UUID } from '@lumino/coreutils';
 
-import { Refused, type AcceptedRun, type ExecutionApi } from './api';
+import type { AcceptedRun, RunsApi } from './api';
 import type { AskedRuns } from './asked';
-import { sendBarrier, type RoomConnection } from './barrier';
+import { execute } from './asking';
 import { BatchQueue } from './batch';
 import { Restarts, type Restart } from './restart';
 import { documentOf, type Rooms } from './rooms';
@@ -55,7 +55,7 @@ interface Batch {
  */
 export class ServerCellExecutor implements INotebookCellExecutor {
   constructor(
-    private readonly api: ExecutionApi,
+    private readonly api: RunsApi,
     private readonly rooms: Rooms,
     private readonly asked: AskedRuns
   ) {}
@@ -199,27 +199,16 @@ export class ServerCellExecutor implements INotebookCellExecutor {
     return kernelId;
   }
 
-  /** Send the batch. A connection lost on the way takes its barrier with it, so then it is sent once more. */
-  private async post(batch: Batch, cellIds: string[]): Promise<AcceptedRun[]> {
-    const connection = (): RoomConnection | null => this.rooms.connectionOf(batch.notebook);
-    for (let attempt = 1; ; attempt++) {
-      const barrier = await sendBarrier(connection, () => UUID.uuid4(), CONNECTION_TIMEOUT);
-      try {
-        return await this.asked.note(
-          this.api.execute(batch.kernelId, {
-            document_id: barrier.documentId,
-            cell_ids: cellIds,
-            after: barrier.token,
-            record_timing: batch.requests.some(r => r.options.notebookConfig.recordTiming)
-          })
-        );
-      } catch (error) {
-        const lost = error instanceof Refused && error.status === 409 && !barrier.holds();
-        if (!lost || attempt === 2) {
-          throw error;
-        }
-      }
-    }
+  /** Send the batch. */
+  private post(batch: Batch, cellIds: string[]): Promise<AcceptedRun[]> {
+    const request = {
+      kernel_id: batch.kernelId,
+      cell_ids: cellIds,
+      record_timing: batch.requests.some(r => r.options.notebookConfig.recordTiming)
+    };
+    const connection = (): ReturnType<Rooms['connectionOf']> =>
+      this.rooms.connectionOf(batch.notebook);
+    return this.asked.note(execute(connection, request, UUID.uuid4(), CONNECTION_TIMEOUT));
   }
 
   /** See the accepted runs to their ends. */

@@ -12,7 +12,7 @@ import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { Answers } from './answers';
-import { ExecutionApi, InputApi, RecoveryApi, RightsApi, TimeApi } from './api';
+import { RunsApi, InputApi, RecoveryApi, RightsApi, TimeApi } from './api';
 import { AskedRuns } from './asked';
 import { ServerClock } from './clock';
 import { ServerCellExecutor } from './executor';
@@ -39,7 +39,7 @@ const executor: JupyterFrontEndPlugin<INotebookCellExecutor> = {
     if (PageConfig.getOption('serverSideExecution') !== 'true') {
       return Object.freeze({ runCell });
     }
-    const api = new ExecutionApi(app.serviceManager.serverSettings);
+    const api = new RunsApi(app.serviceManager.serverSettings);
     return new ServerCellExecutor(api, new Rooms(drive), asked);
   }
 };

@@ -5,7 +5,7 @@ import type {
 import type { INotebookModel } from '@jupyterlab/notebook';
 import type * as Y from 'yjs';
 
-import type { RoomConnection } from './barrier';
+import type { RoomConnection } from './asking';
 
 /** The shared document behind a model. */
 export function documentOf(model: { readonly sharedModel: unknown }): Y.Doc | null {
