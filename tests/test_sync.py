@@ -16,6 +16,7 @@ from ydoc_exec.sync import (
     Awareness,
     AwarenessState,
     Barrier,
+    Execute,
     Frame,
     QueryAwareness,
     Save,
@@ -47,6 +48,10 @@ def barrier(token: str) -> bytes:
     return b"\x02" + var_bytes(b"barrier") + var_bytes(token.encode())
 
 
+def execute(request_id: str, body: str) -> bytes:
+    return b"\x02" + var_bytes(b"execute") + var_bytes(request_id.encode()) + var_bytes(body.encode())
+
+
 def presence(text: bytes) -> bytes:
     """The awareness frame of client 1 at clock 1 with a state of these bytes."""
     return b"\x01" + var_bytes(b"\x01\x01\x01" + var_bytes(text))
@@ -59,6 +64,7 @@ valid_frames = st.one_of(
     states.map(sync.awareness),
     uints.map(save),
     st.text(max_size=sync.MAX_TOKEN).map(barrier),
+    st.builds(execute, st.text(max_size=sync.MAX_TOKEN), st.text()),
     st.just(b"\x03"),
 )
 
@@ -178,6 +184,13 @@ def test_barrier_tokens(token: str) -> None:
     assert read_raw(sync.barrier_reply(token)) == {"type": "barrier", "responseTo": token}
 
 
+@given(st.text(max_size=sync.MAX_TOKEN), st.text(), state_dicts)
+def test_requests_to_execute(request_id: str, body: str, answer: dict[str, Any]) -> None:
+    assert parse(execute(request_id, body)) == Execute(request_id, body)
+    said = {"type": "execute", "responseTo": request_id, "status": 202, "body": answer}
+    assert read_raw(sync.execute_reply(request_id, 202, answer)) == said
+
+
 @pytest.mark.parametrize("status", ["success", "failed", "skipped"])
 def test_save_replies(status: Any) -> None:
     assert read_raw(sync.save_reply(300, status)) == {"type": "save", "responseTo": 300, "status": status}
@@ -216,6 +229,10 @@ def test_raw_messages_are_read_whole(message: dict[str, Any]) -> None:
         (barrier("")[:-1], "inside a number"),
         (barrier("t" * 129), "more than 128"),
         (b"\x02" + var_bytes(b"barrier") + var_bytes(b"\xed\xa0\xbd"), "not UTF-8"),
+        (execute("t" * 129, "{}"), "the id of a request has more than 128"),
+        (execute("", "{}")[:-1], "1 bytes too early"),
+        (b"\x02" + var_bytes(b"execute") + var_bytes(b"id"), "inside a number"),
+        (b"\x02" + var_bytes(b"execute") + var_bytes(b"id") + var_bytes(b"\xff"), "not UTF-8"),
         (b"\x01\x00", "inside a number"),
         (b"\x01\x01\x01", "inside a number"),
         (b"\x01\x07\xff\xff\xff\xff\xff\xff\x0f", "inside a number"),

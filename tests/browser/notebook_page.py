@@ -94,6 +94,37 @@ WATCH_WRITES = """() => {
     });
 }"""
 
+SLOW_CONNECTION = """() => {
+    // Whatever this page sends to its rooms takes a random time, and what asks for cells up to a second.
+    const send = WebSocket.prototype.send;
+    const asks = [2, 7, ...new TextEncoder().encode('execute')];
+    const sent = new WeakMap();
+    window.slowRequests = 0;
+    WebSocket.prototype.send = function (data) {
+        const bytes = new Uint8Array(data instanceof Uint8Array ? data : 0);
+        const asking = asks.every((byte, index) => bytes[index] === byte);
+        window.slowRequests += asking ? 1 : 0;
+        const pause = Math.random() * (asking ? 1000 : 50);
+        const before = sent.get(this) ?? Promise.resolve();
+        sent.set(this, before.then(() => new Promise(resolve => setTimeout(resolve, pause)))
+            .then(() => send.call(this, data)));
+    };
+}"""
+
+WATCH_REQUESTS = """() => {
+    const send = WebSocket.prototype.send;
+    const asks = [2, 7, ...new TextEncoder().encode('execute')];
+    window.requests = [];
+    WebSocket.prototype.send = function (data) {
+        const bytes = new Uint8Array(data instanceof Uint8Array ? data : 0);
+        if (asks.every((byte, index) => bytes[index] === byte)) {
+            const text = new TextDecoder().decode(bytes);
+            window.requests.push(JSON.parse(text.slice(text.indexOf('{'))));
+        }
+        send.call(this, data);
+    };
+}"""
+
 WATCH_SAVES = """() => {
     window.saves = [];
     window.jupyterapp.shell.currentWidget.context.saveState.connect((_, state) => window.saves.push(state));
@@ -339,6 +370,24 @@ class NotebookPage:
         """What it wrote since."""
         written: list[str] = await self.page.evaluate("() => window.cellWrites")
         return written
+
+    async def slow_down(self) -> None:
+        """From now on what this page sends to rooms takes a while, in its order."""
+        await self.page.evaluate(SLOW_CONNECTION)
+
+    async def slow_requests(self) -> int:
+        """So many requests to run cells were slow since."""
+        count: int = await self.page.evaluate("() => window.slowRequests")
+        return count
+
+    async def watch_requests(self) -> None:
+        """From now on keep what this page asks to be run."""
+        await self.page.evaluate(WATCH_REQUESTS)
+
+    async def requests(self) -> list[dict[str, Any]]:
+        """What it asked since."""
+        asked: list[dict[str, Any]] = await self.page.evaluate("() => window.requests")
+        return asked
 
     async def watch_dialogs(self) -> None:
         """From now on note every dialog, also those that are answered."""

@@ -6,13 +6,11 @@
 from __future__ import annotations
 
 import asyncio
-import random
-import re
 import time
 
 import anyio
 import pytest
-from playwright.async_api import BrowserContext, Route, WebSocketRoute
+from playwright.async_api import BrowserContext, WebSocketRoute
 
 from tests.browser.conftest import OpenNotebook
 from tests.browser.notebook_page import NotebookPage
@@ -119,16 +117,8 @@ async def test_3_the_order_is_the_documents_even_if_requests_are_delayed(
     server: LabServer, open_notebook: OpenNotebook, gesture: str
 ) -> None:
     server.write_notebook("a.ipynb", *(slow(n, 0.1) for n in range(5)))
-    delays = random.Random(3)
-    delayed: list[float] = []
-
-    async def delay(route: Route) -> None:
-        delayed.append(delays.uniform(0, 1))
-        await anyio.sleep(delayed[-1])
-        await route.continue_()
-
     page = await open_notebook(server, "a.ipynb")
-    await page.page.route(re.compile(r"/api/kernels/[^/]+/execute\b"), delay)
+    await page.slow_down()
     if gesture == "Run All":
         await page.run_all()
     else:
@@ -137,7 +127,7 @@ async def test_3_the_order_is_the_documents_even_if_requests_are_delayed(
             await page.press(gesture)
     for index in range(5):
         await page.expect_prompt(index, f"[{index + 1}]")
-    assert delayed, "no request was made"
+    assert await page.slow_requests() == (1 if gesture == "Run All" else 5)
     await assert_ran_in_order(page, 5)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -263,9 +262,8 @@ async def test_the_request_says_whether_timings_are_wanted(
     server.set_notebook_option(recordTiming=wanted)
     server.write_notebook("a.ipynb", "1", "2")
     page = await open_notebook(server, "a.ipynb")
-    async with page.page.expect_request(re.compile(r"/api/kernels/[^/]+/execute\b")) as asked:
-        await page.run_all()
-    body = (await asked.value).post_data_json
-    assert body is not None
-    assert (body["record_timing"], body["cell_ids"]) == (wanted, ["cell-0", "cell-1"])
+    await page.watch_requests()
+    await page.run_all()
     await page.expect_prompt(1, "[2]")
+    [asked] = await page.requests()
+    assert (asked["record_timing"], asked["cell_ids"]) == (wanted, ["cell-0", "cell-1"])

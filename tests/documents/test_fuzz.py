@@ -44,6 +44,7 @@ def good_frames(random: Random) -> list[bytes]:
         b"\x03",
         b"\x02\x04save\x01",
         b"\x02\x07barrier\x02it",
+        b"\x02\x07execute\x02it\x02{}",
     ]
 
 

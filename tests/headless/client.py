@@ -345,6 +345,39 @@ class RoomClient:
         assert response.headers["Location"]
         return [str(run["run_id"]) for run in response.json()["runs"]]
 
+    async def ask(
+        self,
+        kernel_id: str,
+        indices: Sequence[int],
+        *,
+        request_id: str | None = None,
+        words: str | None = None,
+        **options: object,
+    ) -> dict[str, Any]:
+        """Run cells by a frame, as our front end does: the answer, with ``status`` and ``body``. ``words`` is what the frame
+        says instead."""
+        request_id = request_id or secrets.token_hex(8)
+        self._replies.pop(request_id, None)
+        self.send_request(kernel_id, indices, request_id, words, **options)
+        return await self._reply(request_id)
+
+    def send_request(
+        self,
+        kernel_id: str,
+        indices: Sequence[int],
+        request_id: str,
+        words: str | None = None,
+        **options: object,
+    ) -> None:
+        """Send such a frame."""
+        body = {"kernel_id": kernel_id, "cell_ids": [self.cell_id(index) for index in indices]} | options
+        encoder = Encoder()
+        encoder.write_var_uint(RAW)
+        encoder.write_var_string("execute")
+        encoder.write_var_string(request_id)
+        encoder.write_var_string(json.dumps(body) if words is None else words)
+        self.send(encoder.to_bytes())
+
     async def execute_stock(self, kernel_id: str, index: int) -> str:
         """Run one cell as the stock front end asks for it; the id of the run."""
         body = {"document_id": self.document_id, "cell_id": self.cell_id(index)}

@@ -73,7 +73,7 @@ def test_holds_the_built_front_end(contents: dict[str, bytes]) -> None:
     assert entry.startswith("static/remoteEntry.")
     assert len(contents[f"{DATA}/{LABEXTENSION}/{entry}"]) > 1000
     scripts = [data for name, data in contents.items() if name.startswith(f"{DATA}/{LABEXTENSION}/static/")]
-    assert any(b"notebook-cell-executor" in data and b"barrier" in data for data in scripts)
+    assert any(b"notebook-cell-executor" in data and b"responseTo" in data for data in scripts)
     assert any(b"data-ydoc-exec-run" in data and b"::before" in data for data in scripts), "the style sheet"
     settings = json.loads(contents[f"{DATA}/{LABEXTENSION}/schemas/@ydoc-exec/lab/status.json"])
     assert "showBesidePrompt" in settings["properties"]
