@@ -125,6 +125,9 @@ class RoomHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
     def on_close(self) -> None:
         if self.watch is not None:
             self.watch.stop()
+        if self.ping_callback is not None:
+            # It would stop by itself when it is time for the next ping, and hold all that was of the connection until then.
+            self.ping_callback.stop()
         if self.client is not None:
             self.client.left()
 

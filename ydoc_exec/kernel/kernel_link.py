@@ -287,22 +287,21 @@ async def _readable(socket: zmq.Socket[bytes]) -> None:
 def _receive(socket: zmq.Socket[bytes]) -> Parts:
     """A message without its identities, or whatever came instead of one. Raises ``zmq.Again``.
 
-    A large content is not copied out of ZMQ's memory: 50 MB take 20 ms. For a small one that would take longer.
+    A large content is not copied out of ZMQ's memory: 50 MB take 20 ms. A frame knows whether another follows; to ask the
+    socket takes as long as to receive one (measured: 6.3 us for a message of seven parts, and 4.1 us here).
     """
     parts: Parts = []
     signed = False
     while True:
-        if signed and len(parts) == CONTENT:
-            frame = socket.recv(zmq.NOBLOCK, copy=False)
-            parts.append(frame.bytes if len(frame) < LARGE else frame.buffer)
+        frame = socket.recv(zmq.NOBLOCK, copy=False)
+        if signed and len(parts) == CONTENT and len(frame) >= LARGE:
+            parts.append(frame.buffer)
+        elif not signed and frame.bytes == DELIM:
+            signed = True
+            parts.clear()
         else:
-            part = socket.recv(zmq.NOBLOCK)
-            if part == DELIM and not signed:
-                signed = True
-                parts.clear()
-            else:
-                parts.append(part)
-        if not socket.getsockopt(zmq.RCVMORE):
+            parts.append(frame.bytes)
+        if not frame.more:
             return parts
 
 
