@@ -110,3 +110,32 @@ async def test_a_failure_while_starting_hangs_nobody(servers: Servers, tmp_path:
     began = time.monotonic()
     server.stop()
     assert time.monotonic() - began < 15
+
+
+SAYING = """
+from jupyter_client.ioloop.restarter import AsyncIOLoopKernelRestarter
+
+class Saying(AsyncIOLoopKernelRestarter):
+    def start(self):
+        self.log.warning("It looks every %g seconds", self.time_to_dead)
+        super().start()
+
+c.AsyncIOLoopKernelManager.restarter_class = Saying
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "looks"),
+    [
+        ("", 1),
+        ("c.KernelRestarter.time_to_dead = 7", 7),
+        ("c.AsyncIOLoopKernelRestarter.time_to_dead = 7", 7),
+    ],
+)
+def test_deaths_of_kernels_are_noticed_soon(servers: Servers, tmp_path: Path, said: str, looks: int) -> None:
+    """Unless somebody has said how often Jupyter's restarter is to look."""
+    config = tmp_path / "config.py"
+    config.write_text(SAYING + said)
+    server = servers(f"--config={config}")
+    server.api("POST", "/api/kernels", {"name": "python3"}).raise_for_status()
+    assert f"It looks every {looks} seconds" in server.log

@@ -19,6 +19,7 @@ from ydoc_exec.handlers.contents_manager import taken_over
 from ydoc_exec.handlers.execute_handler import PathExecuteHandler
 from ydoc_exec.handlers.exit_threads import end_with_the_main_thread
 from ydoc_exec.handlers.kernel_connection import ready_while_busy
+from ydoc_exec.handlers.kernel_deaths import notice_deaths_soon
 from ydoc_exec.handlers.kernel_restarts import restart_one_after_the_other
 from ydoc_exec.handlers.kernel_shutdown import shut_down_whatever_happens
 from ydoc_exec.handlers.left_kernels import LeftKernels
@@ -208,6 +209,7 @@ class YdocExec(ExtensionApp):
         page_config = self._server.web_app.settings.setdefault("page_config_data", {})
         page_config["serverSideExecution"] = True
         page_config.setdefault("disableRTC", False)
+        notice_deaths_soon(self._server.config)
         name = "kernel_websocket_connection_class"
         self.settings[name] = ready_while_busy(self._server.web_app.settings[name])
         self._server.event_logger.register_event_schema(NOTICES_SCHEMA)
