@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from asyncio import Future
+from collections.abc import Awaitable, Callable, Generator
 from datetime import datetime, timezone
 from itertools import count
 from typing import Any
@@ -151,14 +152,31 @@ class RoomHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
         """The lineage that the client got when it opened the document, under either of its names."""
         return self.get_query_argument("docSessionId", "") or self.get_query_argument("sessionId", "")
 
-    async def _send(self, frame: bytes) -> None:
+    def _send(self, frame: bytes) -> Awaitable[None]:
         try:
-            await self.write_message(frame, binary=True)
+            taken = self.write_message(frame, binary=True)
         except WebSocketClosedError as error:
-            raise ClosedResourceError from error
+            taken = Future()
+            taken.set_exception(error)
+        # Seen, also if nobody is there any more to wait for it.
+        taken.add_done_callback(lambda taken: taken.cancelled() or taken.exception())
+        return _Taken(taken)
 
     def _end(self, code: int, reason: str) -> None:
         self.close(code, _fitting(reason))
+
+
+class _Taken:
+    """That a frame was taken, and what the room's side says if it cannot be."""
+
+    def __init__(self, future: Future[None]) -> None:
+        self._future = future
+
+    def __await__(self) -> Generator[Any, None, None]:
+        try:
+            yield from self._future
+        except WebSocketClosedError as error:
+            raise ClosedResourceError from error
 
 
 def _fitting(reason: str) -> str:

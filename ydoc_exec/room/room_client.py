@@ -3,7 +3,8 @@
 It stands between the network and the room and decides what reaches either. Measured, and therefore so:
 
 - A ``send`` that raises restarts the whole ``YRoom`` and doubles its observers. Here ``send`` puts the frame
-  into the outbox, which neither raises nor blocks; another task writes to the network.
+  into the outbox, which neither raises nor blocks; another task writes to the network. If nothing else waits, writing
+  begins in the same step: to wake the task first takes a tenth of what a cell or a keystroke takes to be seen.
 - ``YRoom`` applies a client's update without an origin, which makes every keystroke an item of the
   document's undo history; an update that panics in Rust raises no ``Exception`` and takes the room's task
   with it; a reader's update would be applied. So updates never get to ``YRoom``: the room applies them.
@@ -53,7 +54,8 @@ class RoomClient:
 
     Args:
         number: tells this client from all others of this server.
-        write: sends one frame to the client and returns when it was taken.
+        write: begins to send one frame to the client, and does not raise. What it returns is awaited until the frame was
+            taken; it raises ``OSError`` or ``ClosedResourceError`` if it cannot be.
         close: ends the connection with a websocket close code and a reason.
         may_write: whether its updates are applied. Those of a reader are dropped, whatever kind they are.
         name: for the log.
@@ -84,6 +86,8 @@ class RoomClient:
         self._sender, self._receiver = create_memory_object_stream[bytes](READ_AHEAD)
         self._unread: deque[bytes] = deque()
         self._wake = Event()
+        self._idle = False  # nothing waits, and nothing is being written
+        self._begun: Awaitable[None] | None = None
         self._room: Room | None = None
         self._outbox: Outbox | None = None
         self._patience = 0
@@ -128,7 +132,10 @@ class RoomClient:
         if self._closed:
             return
         self._outbox.put(frame)
-        self._wake.set()
+        if self._idle:
+            self._idle = False
+            self._begun = self._begin()
+            self._wake.set()
         self._largest = max(self._largest, len(frame))
         if self._outbox.pending_bytes > self._patience + 2 * self._largest:
             logger.warning("%s asks and does not read, and is disconnected", self.name)
@@ -148,17 +155,22 @@ class RoomClient:
         """Write what is in the outbox, until cancelled or the connection is broken."""
         assert self._outbox is not None, "the client has not joined"
         while True:
-            frame = self._outbox.take()
-            if frame is None:
-                self._wake = Event()
+            begun, self._begun = self._begun or self._begin(), None
+            if begun is None:
+                self._idle, self._wake = True, Event()
                 await self._wake.wait()
                 continue
             try:
-                await self._write(frame)
+                await begun
             except (OSError, ClosedResourceError) as error:
                 logger.debug("%s cannot be written to: %r", self.name, error)
                 self.left()
                 return
+
+    def _begin(self) -> Awaitable[None] | None:
+        assert self._outbox is not None, "the client has not joined"
+        frame = self._outbox.take()
+        return None if frame is None else self._write(frame)
 
     # What YRoom calls
 
