@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any
@@ -136,7 +137,10 @@ class Peer:
 
     # The connection
 
-    async def _write(self, frame: bytes) -> None:
+    def _write(self, frame: bytes) -> Awaitable[None]:
+        return asyncio.ensure_future(self._take_in_time(frame))
+
+    async def _take_in_time(self, frame: bytes) -> None:
         await self.reading.wait()
         if self.write_error is not None:
             raise self.write_error

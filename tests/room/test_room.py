@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import random
 import weakref
+from asyncio import Future
+from collections.abc import Awaitable
 from typing import Any
 
 import pytest
@@ -556,3 +558,38 @@ async def test_a_client_that_was_never_admitted_can_leave() -> None:
     client.close(1002, "second")
     client.end()
     assert closed == [1001]
+
+
+async def test_writing_begins_in_the_same_step_and_the_next_frame_waits_for_its_end() -> None:
+    begun: list[tuple[bytes, Future[None]]] = []
+
+    def write(frame: bytes) -> Awaitable[None]:
+        begun.append((frame, Future()))
+        return begun[-1][1]
+
+    def frames() -> list[bytes]:
+        return [frame for frame, _ in begun]
+
+    async with open_place() as place:
+        client = RoomClient(1, write, lambda code, reason: None, may_write=True, name="slow")
+        place.tasks.start_soon(place.room.serve, client)
+        await until(lambda: begun)
+        begun.pop()[1].set_result(None)  # who is here
+        while True:
+            for _ in range(20):
+                await checkpoint()
+            if not begun:
+                break
+            begun.pop()[1].set_result(None)  # the greeting
+        one, two, three = (sync.raw_json({"number": number}) for number in (1, 2, 3))
+        client.put(one)
+        assert frames() == [one]
+        client.put(two)
+        await checkpoint()
+        assert frames() == [one]
+        begun[0][1].set_result(None)
+        await until(lambda: frames() == [one, two])
+        begun[1][1].set_exception(ClosedResourceError())
+        await until(lambda: client not in place.room.clients)
+        client.put(three)
+        assert frames() == [one, two]
