@@ -279,6 +279,48 @@ async def test_a_file_that_is_again_what_the_document_was_built_from(site: Site)
         await everywhere(site, document, tab, ["a", "typed while away", "later"])
 
 
+@pytest.mark.parametrize("alone", [True, False], ids=["nobody is there", "somebody is there"])
+@pytest.mark.parametrize("typed", [True, False])
+async def test_what_a_program_puts_back_is_a_change_for_a_tab_that_heard_of_no_save(
+    site: Site, typed: bool, alone: bool
+) -> None:
+    """All it knows of the file is what that was before the save, and so is again: as if it had not been saved at all."""
+    site.write(ab("one two"))
+    async with site.serving() as life:
+        away = await meet(life, retype(0, "one"), save=False)
+    assert site.on_disk == ["one", "b"]
+    forget(site)
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        if not alone:
+            await Tab().come_to(document)
+        site.write(ab("one two"))
+        await until(lambda: sources(document) == ["one two", "b"])
+        tab = away.again(retype(0, "one!") if typed else None)
+        await come_back(tab, document, away.lineage)
+        await everywhere(site, document, tab, ["one two", "b"])
+        assert [item["cells"][0]["source"] for item in site.copies] == (["one!"] if typed else [])
+
+
+async def test_what_a_program_puts_back_is_known_to_a_tab_that_has_seen_it_since(site: Site) -> None:
+    """And what it takes out then is taken out."""
+    away = await rebuilt(site)
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        other = away.again(retype(1, "typed while away"))
+        site.write(ab("a", "b"))
+        await until(lambda: sources(document) == ["a", "b"])
+        tab = Tab()
+        await tab.come_to(document)
+        lineage = document.lineage
+        await until(lambda: tab.sources == ["a", "b"] and not document.mirror.dirty)
+        tab.leave()
+        await until(lambda: not document.room.clients)
+        await come_back(other, document, away.lineage)
+        assert document.lineage != lineage
+        again = Away(tab, lineage).again(retype(0, "taken out"))
+        await come_back(again, document, lineage)
+        await everywhere(site, document, again, ["taken out", "typed while away"])
+
+
 async def test_two_old_tabs_one_after_the_other(site: Site) -> None:
     away = await rebuilt(site)
     async with site.serving() as life, life.documents.open(ROOM) as document:

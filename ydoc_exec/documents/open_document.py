@@ -393,8 +393,7 @@ class OpenDocument:
                 write_base(self._doc, digests(document_types.content_of(self.document)))
             if self.notebook is not None:
                 self.notebook.reset_live()
-        if loaded.built:
-            self._reunion.built()
+        self._reunion.loaded(built=loaded.built)
         for kind in PASSING:
             self.notices.clear(kind)  # said in an earlier life, which may have had no time to take it back
         self._say({"path": loaded.file.path, "dirty": loaded.unsaved})
