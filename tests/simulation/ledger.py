@@ -47,6 +47,11 @@ class Ledger:
     unheard: dict[str, dict[str, int]] = field(default_factory=dict)
     """Characters that came back and of which these tabs, which had removed them, do not know that the server has them
     again; and how many histories were lost when they removed them."""
+    unaware: dict[str, frozenset[str]] = field(default_factory=dict)
+    """By tab, characters that came back while it knew that they were removed, and that it has not been shown since."""
+    indistinct: dict[str, frozenset[str]] = field(default_factory=dict)
+    """Those of them that it lacks as if it had removed them just now, for a server that knew of nothing but a file that
+    has them."""
     outdated: dict[str, frozenset[str]] = field(default_factory=dict)
     """By tab, characters that it shows because it does not know yet that they were removed, and have come back since."""
     nameless: bool = False
@@ -92,6 +97,10 @@ class Ledger:
         """The characters, each with the life it has now."""
         return {char: self.lives[char] for char in chars}
 
+    def once_removed(self, chars: frozenset[str]) -> frozenset[str]:
+        """Those of the characters that were ever taken away."""
+        return chars & self.removed.keys()
+
     def note_answered(self, chars: Mapping[str, int], now: float) -> None:
         """The server has said that it has these, of which ``as_they_are`` told the lives then."""
         for char in sorted(chars):
@@ -101,6 +110,8 @@ class Ledger:
     def note_shown(self, tab: str, chars: frozenset[str]) -> None:
         """A tab shows these, after it was sent something. What it has brought back itself it shows anyway."""
         self.outdated[tab] = self.outdated.get(tab, frozenset()) & chars
+        self.unaware[tab] = self.unaware.get(tab, frozenset()) - chars
+        self.indistinct[tab] = self.indistinct.get(tab, frozenset()) - chars
         for char in chars:
             if self._brought_by.get(char) != tab:
                 self.unheard.get(char, {}).pop(tab, None)
@@ -113,13 +124,28 @@ class Ledger:
 
     def waits_for_news(self, tab: str) -> bool:
         """Whether ``note_shown`` is of interest."""
-        return bool(self.outdated.get(tab)) or any(tab in tabs for tabs in self.unheard.values())
+        return bool(self.outdated.get(tab) or self.unaware.get(tab)) or any(
+            tab in tabs for tabs in self.unheard.values()
+        )
 
     def note_others(self, by: str, back: frozenset[str], shown: Mapping[str, frozenset[str]]) -> None:
-        """Somebody has brought back what others may show because they have not been told that it was removed."""
+        """Somebody has brought back what others show, or lack, because they have not been told what became of it."""
         for tab, chars in shown.items():
-            if tab != by:
+            if tab == by:
+                continue
+            self.unaware[tab] = self.unaware.get(tab, frozenset()) | (back - chars)
+            if by != PROGRAM:
                 self.outdated[tab] = self.outdated.get(tab, frozenset()) | (back & chars)
+
+    def note_indistinct(self, tab: str, chars: frozenset[str]) -> None:
+        """A server has begun with no history, and a tab that may come lacks these, which are in cells of the file.
+
+        As it knows the file, those cells are what they are now. The tab may have removed them since; or others have, and
+        it was gone when that was saved, and when they came back. Nothing that every tab has tells which.
+        """
+        self.indistinct[tab] = self.indistinct.get(tab, frozenset()) | (
+            chars & self.unaware.get(tab, frozenset())
+        )
 
     def note_saved_without(self, chars: Iterable[str]) -> None:
         """The server has saved the file without these, which were in it."""
@@ -179,6 +205,8 @@ class Ledger:
                 ends["never arrived"] += 1
             elif self._removed_as_before(char):
                 ends["removed by who had not heard that it was there again"] += 1
+            elif any(char in chars for chars in self.indistinct.values()):
+                ends["removed, as it seems, by who had not heard that it was there again"] += 1
             elif char not in self.answerable and self._dissolved_unseen(char):
                 # By a tab that was away, and the server that removed the cell has ended since.
                 ends["typed into a cell while it was removed"] += 1

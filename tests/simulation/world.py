@@ -24,12 +24,13 @@ from tests.documents.conftest import ROOM, Life, Site
 from tests.node_process import NodeProcess
 from tests.simulation.characters import Characters, followed
 from tests.simulation.kernel import Kernel
-from tests.simulation.ledger import Ledger
+from tests.simulation.ledger import PROGRAM, Ledger, chars_of
 from tests.simulation.machine import Machine
 from tests.simulation.outside import Program
 from tests.simulation.plan import TABS, Log, Plan, Step
 from tests.simulation.replica import Cell, PycrdtReplica, Replica, YjsReplica, content, whole_numbers
 from tests.simulation.tab import Connection, Tab
+from ydoc_exec.documents.ancestry import read_base
 from ydoc_exec.documents.open_document import OpenDocument
 from ydoc_exec.documents.open_files import OpenFiles
 from ydoc_exec.errors import UpdateLogError, YdocExecError
@@ -125,6 +126,7 @@ class World:
         self._ended_at = 0.0
         self._file_at_the_end: frozenset[str] = frozenset()
         self._loaded: float | None = None
+        self._log_left = False
         self._writing = 0
         self._tasks: TaskGroup
         self._numbers = count(1)
@@ -153,7 +155,7 @@ class World:
         self.outcome.story.append(f"{self.machine.now:9.3f} {what}")
 
     def note_back(self, by: str, back: frozenset[str]) -> None:
-        """A tab has brought back what was removed."""
+        """Somebody has brought back what was removed."""
         shown = {tab.name: tab.chars() for tab in self._tabs if tab is not None and tab.shown}
         self.ledger.note_others(by, back, shown)
 
@@ -347,11 +349,11 @@ class World:
         try:
             if tab.session is None:
                 async with life.documents.open(ROOM) as document:
-                    self._note_loaded(life)
+                    self._note_loaded(life, document)
                     tab.session = document.lineage
             await sleep(self.machine.random.choice((0.0, 0.01, 0.1)))
             async with life.documents.open(ROOM) as document:
-                self._note_loaded(life)
+                self._note_loaded(life, document)
                 if life is not self._life or tab.closed or tab.away:
                     return
                 connection = Connection(tab, next(self._numbers))
@@ -365,9 +367,18 @@ class World:
             if life is self._life and self._stop is not None and not self._stop.is_set():
                 raise
 
-    def _note_loaded(self, life: Life) -> None:
-        if life is self._life and self._loaded is None:
-            self._loaded = self.machine.now
+    def _note_loaded(self, life: Life, document: OpenDocument) -> None:
+        if life is not self._life or self._loaded is not None:
+            return
+        self._loaded = self.machine.now
+        if self._log_left:
+            return
+        base = read_base(document.room.doc)
+        for tab in self._tabs:
+            if tab is not None and tab.shown:
+                known = tab.replica.content()["base"]
+                same = [cell for cell in _cells_of(document) if base.get(cell.id) == known.get(cell.id)]
+                self.ledger.note_indistinct(tab.name, chars_of(same) - tab.chars())
 
     # Private: the kernel and other programs
 
@@ -376,7 +387,7 @@ class World:
         if life is None:
             return
         async with life.documents.open(ROOM) as document:
-            self._note_loaded(life)
+            self._note_loaded(life, document)
             codes = [cell.id for cell in _cells_of(document) if cell.type == "code"]
             if codes:
                 cell = codes[int(step.where[0] * len(codes))]
@@ -390,7 +401,9 @@ class World:
             return
         self._writing += 1
         await sleep(step.seconds)
+        before = self._program.chars()
         cells = self._program.write(changed)
+        self.note_back(PROGRAM, self.ledger.once_removed(self._program.chars() - before))
         if cells is None:
             self.kernel.meddled_with_all()
         else:
@@ -424,6 +437,7 @@ class World:
                 )
             self.ledger.note_begun(self.machine.now, log_left=intact)
         self._loaded = None
+        self._log_left = intact
         if not self.plan.keeps_log or log == "wiped":
             self._make_log()
         elif log == "forgotten":
