@@ -353,15 +353,22 @@ async def test_what_is_typed_before_the_answer_is_there(site: Site) -> None:
 
 
 @pytest.mark.parametrize("typed", [True, False])
+@pytest.mark.parametrize(
+    "same", [True, False], ids=["and nothing tells them apart", "and they have other results"]
+)
 @pytest.mark.parametrize("alone", [True, False], ids=["nobody is there", "somebody is there"])
-async def test_a_cell_that_the_tab_has_twice(site: Site, alone: bool, typed: bool) -> None:
-    """As when its user has moved it while another one did. What is typed into the copy before the answer is not lost."""
+async def test_a_cell_that_the_tab_has_twice(site: Site, alone: bool, same: bool, typed: bool) -> None:
+    """As when its user has moved it while another one did, or undoes that it was moved when the server has done it anew.
+
+    What is typed into the copy before the answer is not lost.
+    """
     away = await rebuilt(site)
     async with site.serving() as life, life.documents.open(ROOM) as document:
         if not alone:
             await Tab().come_to(document)
+        more = {} if same else {"execution_count": 1}
         tab = away.again(
-            lambda tab: tab.notebook.append_cell({**tab.notebook.get_cell(0), "execution_count": 1})
+            lambda tab: tab.notebook.append_cell({**tab.notebook.get_cell(0), "id": "cell-a", **more})
         )
         assert tab.sources == ["edited", "b", "edited"]
         document.admit(tab.client, away.lineage)
