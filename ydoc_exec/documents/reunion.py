@@ -251,9 +251,10 @@ class Reunion:
         def afterwards() -> None:
             if strange:
                 self._room.forget_before(clocks(self._room.doc.get_state()))
+            # Whoever reads the document gives one of two cells with one id another one.
+            self._drop_doubles(client, count, state)
             if removed is not None:
                 removed()
-            self._drop_doubles(client, count, state)
 
         return afterwards
 
