@@ -366,6 +366,10 @@ class Room:
                 talk = self._talks[client]
                 superseded = take_in(client, message.update)
                 if superseded is None:
+                    # It may have written over a connection that is lost, of which nobody knows yet. The room has that, and
+                    # what of it is in cells that are gone has to be brought over from what was noted of that one.
+                    for other, its in self._talks.items():
+                        self._settle(other, its.all_notes())
                     client.came_with = get_state(message.update)
                     before = clocks(self.doc.get_state())
                     self._apply(client, message.update, self._hear_of(client), live=False)
