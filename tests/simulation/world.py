@@ -128,6 +128,7 @@ class World:
         self._loaded: float | None = None
         self._log_left = False
         self._writing = 0
+        self._unnoticed = 0
         self._tasks: TaskGroup
         self._numbers = count(1)
 
@@ -336,8 +337,10 @@ class World:
         self._tasks.start_soon(self._notice, connection, step.seconds)
 
     async def _notice(self, connection: Connection, seconds: float) -> None:
+        self._unnoticed += 1
         await sleep(seconds)
         connection.client.left()
+        self._unnoticed -= 1
 
     async def _keep_connected(self, tab: Tab) -> None:
         while not tab.closed:
@@ -549,6 +552,9 @@ class World:
             wrong.append("something is running")
         if self._writing:
             wrong.append("another program writes the file, or has just done so")
+        if self._unnoticed:
+            # What it had typed into cells that were gone is brought over when it has left.
+            wrong.append("the server has not noticed that a tab is gone")
         if document.mirror.dirty:
             wrong.append("the document is not saved")
         tabs = [tab for tab in self._tabs if tab is not None]
