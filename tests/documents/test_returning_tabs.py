@@ -420,6 +420,43 @@ async def test_a_cell_is_moved_before_the_answer_is_there(site: Site, alone: boo
             await until(lambda: other.sources == tab.sources)
 
 
+async def test_what_is_typed_into_a_cell_that_was_moved_before_the_answer_was_there_is_in_the_one_that_stays(
+    site: Site,
+) -> None:
+    """The server has answered, and lets the copy go. Its user does not see that yet, and types into it."""
+    away = await rebuilt(site)
+    site.write(ab("changed elsewhere", "b"))
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        other = Tab()
+        await other.come_to(document)
+        tab = away.again()
+        document.admit(tab.client, away.lineage)
+        await until(lambda: bool(tab.frames))
+        tab.reading = type(tab.reading)()  # what the server says takes its time
+        await tab.greet()
+        await tab.flush()
+        with tab.doc.transaction():
+            moved = tab.notebook.get_cell(0)
+            del tab.notebook.ycells[0]
+            tab.notebook.append_cell(moved)
+            source = tab.notebook.ycells[1]["source"]
+        await tab.flush()
+        tab.reading.set()
+        await until(lambda: tab.synced and bool(tab._answers))
+        tab.reading = type(tab.reading)()
+        await tab.flush()
+        await until(lambda: len(sources(document)) == 2)
+        source += ", and more"
+        await tab.flush()
+        tab.reading.set()
+        await until(lambda: tab.sources == sources(document))
+        await tab.flush()
+        await until(lambda: sorted(sources(document)) == ["b", "changed elsewhere, and more"])
+        await everywhere(site, document, tab, sources(document))
+        await until(lambda: other.sources == tab.sources)
+        assert sorted(tab.ids) == ["cell-a", "cell-b"]
+
+
 async def test_a_reader_cannot_be_taken_in(site: Site) -> None:
     away = await rebuilt(site)
     async with site.serving() as life, life.documents.open(ROOM) as document:

@@ -24,8 +24,8 @@ from ydoc_exec.documents.union import (
     Item,
     again_inserted,
     cell_items,
+    copies_in,
     drop_cells,
-    drop_copies,
     inserted_cells,
     named_items,
     sources_of,
@@ -184,11 +184,9 @@ class Reunion:
         before, whole = tab.look()
         after = whole
         if isinstance(self._document, YNotebook):
-            inserted = tab.inserted()
-            if inserted:
-                # A cell that was moved was removed and inserted again, and the document has that cell already.
-                with self._room.writing(FromServer()):
-                    drop_copies(self._document, inserted)
+            # A cell that was moved was removed and inserted again, and the document has that cell already.
+            while copies := copies_in(self._document, tab.inserted()):
+                self._drop_noted(copies)
             # The fields of the notebook lie in no cell.
             before, after = _only(before, is_gone), {**before, "cells": _only(whole, is_gone)["cells"]}
             if not removals:
@@ -287,13 +285,20 @@ class Reunion:
         doubled = again_inserted(self._document, clocks(state))
         if not doubled:
             return
-        # What its user types in there until they know goes into the others.
-        noted = None if self._room.is_noting(client) else self._with_only(doubled)
+        if self._room.is_noting(client):
+            with self._room.writing(FromServer()):
+                drop_cells(self._document, frozenset(doubled.values()))
+        else:
+            self._drop_noted(doubled)
+
+    def _drop_noted(self, doubled: Mapping[str, Item]) -> None:
+        """Delete cells that are there twice. What is typed into them by those who do not know yet goes into the others."""
+        assert isinstance(self._document, YNotebook)
+        noted = self._with_only(doubled)
         with self._room.writing(FromServer()):
             drop_cells(self._document, frozenset(doubled.values()))
-        if noted is not None:
-            noted.are_gone(frozenset(doubled))
-            self._room.supersede(noted)
+        noted.are_gone(frozenset(doubled))
+        self._room.supersede(noted)
 
     def _with_only(self, doubled: Mapping[str, Item]) -> Replaced:
         """The document as if there were of these cells, which are there twice, only these items."""
