@@ -457,6 +457,32 @@ async def test_what_is_typed_into_a_cell_that_was_moved_before_the_answer_was_th
         assert sorted(tab.ids) == ["cell-a", "cell-b"]
 
 
+async def test_who_connects_with_the_lineage_that_was_when_another_one_comes_with_its_own(site: Site) -> None:
+    """It is asked whether it has what the room has forgotten; the other one is taken in before it has said that."""
+    away = await rebuilt(site)
+    async with site.serving() as life:
+        last = await meet(life)
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        assert document.lineage == last.lineage != away.lineage
+
+        def move(tab: Tab) -> None:
+            moved = tab.notebook.get_cell(0)
+            del tab.notebook.ycells[0]
+            tab.notebook.append_cell({**moved, "source": "edited, and moved"})
+
+        tab, other = last.again(move), away.again(retype(1, "typed while away"))
+        document.admit(tab.client, last.lineage)
+        await until(lambda: bool(tab.frames))
+        await come_back(other, document, away.lineage)
+        assert document.lineage != last.lineage
+        await tab.greet()
+        await tab.until_synced()
+        await tab.flush()
+        await everywhere(site, document, tab, ["typed while away", "edited, and moved"])
+        assert tab.ids == ["cell-b", "cell-a"]
+        await until(lambda: other.sources == tab.sources)
+
+
 async def test_a_reader_cannot_be_taken_in(site: Site) -> None:
     away = await rebuilt(site)
     async with site.serving() as life, life.documents.open(ROOM) as document:

@@ -640,7 +640,7 @@ class OpenDocument:
 
     async def _serve(self, client: RoomClient, session: str | None) -> None:
         try:
-            await self.room.serve(client, self._take_in, known=self._reunion.is_known(session))
+            await self.room.serve(client, self._take_in, is_known=lambda: self._reunion.is_known(session))
         except Exception:
             logger.exception("Serving %s in %s failed; it is disconnected", client.name, self.room_id)
             client.close(1011, "The server failed to serve this connection.")
