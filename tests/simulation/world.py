@@ -294,6 +294,8 @@ class World:
                 tab.act("set_type", index, "markdown" if cell.type == "code" else "code", replaced=(cell.id,))
             case "clear":
                 self.kernel.meddled([cell.id])
+                if tab.connection is not None:
+                    self.kernel.clearing(cell.id, tab.connection)
                 tab.act("clear", index)
             case "undo" | "redo":
                 self.kernel.meddled_with_all()
@@ -604,13 +606,13 @@ class World:
 
     def _judge_outputs(self, document: OpenDocument) -> None:
         wrong = self.outcome.wrong
-        said: dict[str, list[str]] = {}
+        said: dict[str, list[dict[str, Any]]] = {}
         for cell in content(document.room.doc)["cells"]:
             for output in cell.get("outputs") or ():
                 # A traceback says again what the error is called.
                 once = output.get("ename", output)
                 for char in followed(json.dumps(once, ensure_ascii=False)):
-                    said.setdefault(char, []).append(f"{cell['id']}: {output}")
+                    said.setdefault(char, []).append(cell)
             if cell.get("execution_state", "idle") != "idle":
                 wrong.append(f"{cell['id']} is {cell['execution_state']}")
             shown = self.kernel.shown.get(cell["id"])
@@ -620,9 +622,10 @@ class World:
                 elif cell["execution_count"] != shown.count:
                     wrong.append(f"{cell['id']} has the count {cell['execution_count']}, not {shown.count}")
         wrong += [
-            f"the output {char} is there {len(where)} times, in {where}"
-            for char, where in said.items()
-            if len(where) > 1
+            f"the output {char} is there {len(cells)} times, in {[cell['id'] for cell in cells]}"
+            for char, cells in said.items()
+            # Cells that are there twice are so with their outputs. Whether they may be is judged by their sources.
+            if len(cells) > 1 and not _are_copies(cells)
         ]
 
     def _kept(self) -> frozenset[str]:
@@ -639,6 +642,12 @@ def _cells_of(document: OpenDocument) -> list[Cell]:
         Cell(str(cell.get("id")), str(cell.get("cell_type")), str(cell.get("source", "")))
         for cell in document.document.ycells
     ]
+
+
+def _are_copies(cells: list[dict[str, Any]]) -> bool:
+    """Whether these are different cells that have something in their sources in common."""
+    sources = [set(followed(cell["source"])) for cell in cells]
+    return len({cell["id"] for cell in cells}) == len(cells) and bool(set.intersection(*sources))
 
 
 def _brief(cells: list[Cell]) -> str:
