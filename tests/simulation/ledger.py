@@ -74,9 +74,14 @@ class Ledger:
             self.typed[char] = Typed(by, cell, self._bursts, index)
 
     def note_change(
-        self, by: str, before: Iterable[Cell], after: Iterable[Cell], replaced: Iterable[str] = ()
+        self,
+        by: str,
+        before: Iterable[Cell],
+        after: Iterable[Cell],
+        replaced: Iterable[str] = (),
+        in_file: Container[str] = (),
     ) -> None:
-        """Somebody has changed what they saw."""
+        """Somebody has changed what they saw. ``in_file``: what is in the file still, for all that they have been told."""
         before, after = list(before), list(after)
         had, has = chars_of(before), chars_of(after)
         stayed = {cell.id for cell in after}
@@ -88,7 +93,7 @@ class Ledger:
             )
             self._removed_when[char, by] = self.lost_histories
         for char in has - had:
-            self._note_back(char, by)
+            self._note_back(char, by, char in in_file)
         self.doubles.note(by, before, after, self.removed.keys())
         gone = {cell.id for cell in before} - {cell.id for cell in after} | set(replaced)
         self.dissolved += [(cell, by, had) for cell in sorted(gone)]
@@ -218,13 +223,16 @@ class Ledger:
 
     # Private
 
-    def _note_back(self, char: str, by: str) -> None:
+    def _note_back(self, char: str, by: str, in_file: bool) -> None:
         takers = self.removed.get(char)
         if not takers:
             return
         if by == PROGRAM and char not in self.saved_without:
             # The file is what it was before that program took it out; what somebody else did meanwhile holds.
             takers.discard(PROGRAM)
+        elif in_file and {by, PROGRAM} <= takers:
+            # The document is what it was before they took it out, and what the program did to the file meanwhile holds.
+            takers.intersection_update({PROGRAM})
         elif by in takers and any((char, taker) in self._removed_with_cell for taker in takers - {by}):
             # It was there for who brings it back because they did not know yet of the other's removal, which holds: a cell
             # that is gone takes what is in it along.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from pycrdt import Doc, Text
 
 from tests.simulation.ledger import PROGRAM, Ledger
@@ -74,3 +75,18 @@ def test_nor_if_that_one_lacks_it_only_since_then() -> None:
     story = Story()
     story.ledger.note_indistinct("remover", story.back)
     assert story.is_lost()
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_what_a_program_takes_out_while_a_tab_takes_it_out_and_brings_it_back_may_be_gone(
+    heard: bool,
+) -> None:
+    """Compared with the file, the tab has done nothing then, unless it had heard of what the program did."""
+    ledger = Ledger()
+    ledger.note_typed("the author", "a", TEXT)
+    ledger.note_change("tab", cells(TEXT), cells(TEXT[1:]))
+    ledger.note_change(PROGRAM, cells(TEXT), cells(TEXT[1:]))
+    ledger.note_change("tab", cells(TEXT[1:]), cells(TEXT), in_file="" if heard else TEXT)
+    ledger.note_answered(ledger.as_they_are(TEXT), 1.0)
+    wrong, _ = ledger.verdict(cells(TEXT[1:]), frozenset(), ())
+    assert bool(wrong) == heard

@@ -160,6 +160,12 @@ class World:
         shown = {tab.name: tab.chars() for tab in self._tabs if tab is not None and tab.shown}
         self.ledger.note_others(by, back, shown)
 
+    def in_file_for(self, tab: Tab, chars: frozenset[str]) -> frozenset[str]:
+        """Those of which a tab knows the file as it was when another program took them out."""
+        taken = {char: self._program.taken[char] for char in chars if char in self._program.taken}
+        base = tab.replica.content()["base"] if taken else {}
+        return frozenset(char for char, (cell, digest) in taken.items() if base.get(cell) == digest)
+
     def call_at(self, when: float, callback: Callable[[], None]) -> None:
         """Have something called at a time, in the order of the times."""
         asyncio.get_running_loop().call_at(when, callback)
