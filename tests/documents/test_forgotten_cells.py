@@ -125,6 +125,36 @@ async def test_what_it_types_before_it_is_told_is_there(
         assert site.copies == []
 
 
+@pytest.mark.parametrize("change", [moved_by_a_program, deleted_by_a_program])
+async def test_what_it_typed_over_a_connection_that_was_lost_comes_before_what_it_typed_then(
+    site: Site, change: Change
+) -> None:
+    """The server has not noticed yet that the connection is gone, and waits for an answer on it."""
+    async with after_a_restart(site, change) as (document, tab):
+        document.admit(tab.client, document.lineage)
+        await until(lambda: tab.frames)
+        await tab.greet()
+        await until(lambda: ASK in tab.frames)
+        tab.reading = Event()
+        await tab.flush()
+        add(tab, "b", "!")
+        await tab.flush()
+        await tab.send(b"\x02\x07barrier\x02it")
+        await document.room.barrier("it", 5)
+        later = again(tab)
+        add(later, "b", "?")
+        later._unsent.clear()
+        await come_back(later, document, document.lineage)
+        await later.flush()
+        await until(lambda: "two!?" in sources(document))
+        tab.reading.set()
+        tab.leave()
+        await until(lambda: tab.client not in document.room.clients)
+        await everywhere(document, sources(document), later)
+        assert sorted(later.sources) == ["one", "two!?"]
+        assert site.copies == []
+
+
 @pytest.mark.parametrize("change", [deleted_by_a_program, removed_by_a_tab])
 async def test_a_cell_into_which_nothing_was_typed_stays_removed(site: Site, change: Change) -> None:
     async with after_a_restart(site, change) as (document, tab):

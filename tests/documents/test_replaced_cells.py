@@ -212,3 +212,38 @@ async def test_a_cell_that_somebody_moves_while_another_program_does_is_there_on
         await until(lambda: len(tab.ids) == 3)
         await tab.flush()
         await everywhere(document, ["two!", "one"], tab)
+
+
+async def test_a_cell_that_was_moved_here_and_by_who_was_away_is_there_once_when_that_one_moved_others_too(
+    site: Site,
+) -> None:
+    """What had been typed into those is brought over, and for that the document is read."""
+    async with site.opened(notebook(cell("a", "one"), cell("b", "two"), cell("c", "three"))):
+        pass
+    async with site.opened() as document:  # with a log, so that who has its history just goes on
+        tab = Tab()
+        await tab.come_to(document)
+        tab.leave()
+        await until(lambda: tab.client not in document.room.clients)
+        other = Tab()
+        await other.come_to(document)
+        await take_up(site, document, notebook(cell("a", "one"), cell("c", "three"), cell("b", "two")))
+        await until(lambda: other.ids == ["a", "c", "b"])
+        add(other, "b", " more")
+        add(other, "c", "!")
+        await other.flush()
+        await until(lambda: sources(document) == ["one", "three!", "two more"])
+        again = Tab()
+        again.doc.apply_update(tab.doc.get_update())
+        for name in ("b", "c"):
+            index = again.ids.index(name)
+            with again.doc.transaction():
+                moved = again.notebook.get_cell(index)
+                del again.notebook.ycells[index]
+                again.notebook.ycells.insert(0, again.notebook.create_ycell(moved))
+        again._unsent.clear()
+        await come_back(again, document, document.lineage)
+        await again.flush()
+        await until(lambda: sorted(sources(document)) == ["one", "three!", "two more"])
+        await everywhere(document, sources(document), again, other)
+        assert sorted(again.ids) == ["a", "b", "c"]

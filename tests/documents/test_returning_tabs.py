@@ -279,6 +279,48 @@ async def test_a_file_that_is_again_what_the_document_was_built_from(site: Site)
         await everywhere(site, document, tab, ["a", "typed while away", "later"])
 
 
+@pytest.mark.parametrize("alone", [True, False], ids=["nobody is there", "somebody is there"])
+@pytest.mark.parametrize("typed", [True, False])
+async def test_what_a_program_puts_back_is_a_change_for_a_tab_that_heard_of_no_save(
+    site: Site, typed: bool, alone: bool
+) -> None:
+    """All it knows of the file is what that was before the save, and so is again: as if it had not been saved at all."""
+    site.write(ab("one two"))
+    async with site.serving() as life:
+        away = await meet(life, retype(0, "one"), save=False)
+    assert site.on_disk == ["one", "b"]
+    forget(site)
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        if not alone:
+            await Tab().come_to(document)
+        site.write(ab("one two"))
+        await until(lambda: sources(document) == ["one two", "b"])
+        tab = away.again(retype(0, "one!") if typed else None)
+        await come_back(tab, document, away.lineage)
+        await everywhere(site, document, tab, ["one two", "b"])
+        assert [item["cells"][0]["source"] for item in site.copies] == (["one!"] if typed else [])
+
+
+async def test_what_a_program_puts_back_is_known_to_a_tab_that_has_seen_it_since(site: Site) -> None:
+    """And what it takes out then is taken out."""
+    away = await rebuilt(site)
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        other = away.again(retype(1, "typed while away"))
+        site.write(ab("a", "b"))
+        await until(lambda: sources(document) == ["a", "b"])
+        tab = Tab()
+        await tab.come_to(document)
+        lineage = document.lineage
+        await until(lambda: tab.sources == ["a", "b"] and not document.mirror.dirty)
+        tab.leave()
+        await until(lambda: not document.room.clients)
+        await come_back(other, document, away.lineage)
+        assert document.lineage != lineage
+        again = Away(tab, lineage).again(retype(0, "taken out"))
+        await come_back(again, document, lineage)
+        await everywhere(site, document, again, ["taken out", "typed while away"])
+
+
 async def test_two_old_tabs_one_after_the_other(site: Site) -> None:
     away = await rebuilt(site)
     async with site.serving() as life, life.documents.open(ROOM) as document:
@@ -311,15 +353,22 @@ async def test_what_is_typed_before_the_answer_is_there(site: Site) -> None:
 
 
 @pytest.mark.parametrize("typed", [True, False])
+@pytest.mark.parametrize(
+    "same", [True, False], ids=["and nothing tells them apart", "and they have other results"]
+)
 @pytest.mark.parametrize("alone", [True, False], ids=["nobody is there", "somebody is there"])
-async def test_a_cell_that_the_tab_has_twice(site: Site, alone: bool, typed: bool) -> None:
-    """As when its user has moved it while another one did. What is typed into the copy before the answer is not lost."""
+async def test_a_cell_that_the_tab_has_twice(site: Site, alone: bool, same: bool, typed: bool) -> None:
+    """As when its user has moved it while another one did, or undoes that it was moved when the server has done it anew.
+
+    What is typed into the copy before the answer is not lost.
+    """
     away = await rebuilt(site)
     async with site.serving() as life, life.documents.open(ROOM) as document:
         if not alone:
             await Tab().come_to(document)
+        more = {} if same else {"execution_count": 1}
         tab = away.again(
-            lambda tab: tab.notebook.append_cell({**tab.notebook.get_cell(0), "execution_count": 1})
+            lambda tab: tab.notebook.append_cell({**tab.notebook.get_cell(0), "id": "cell-a", **more})
         )
         assert tab.sources == ["edited", "b", "edited"]
         document.admit(tab.client, away.lineage)
@@ -369,6 +418,69 @@ async def test_a_cell_is_moved_before_the_answer_is_there(site: Site, alone: boo
             assert site.copies[-1]["cells"][1]["source"] == "typed while away, and moved"
         if not alone:
             await until(lambda: other.sources == tab.sources)
+
+
+async def test_what_is_typed_into_a_cell_that_was_moved_before_the_answer_was_there_is_in_the_one_that_stays(
+    site: Site,
+) -> None:
+    """The server has answered, and lets the copy go. Its user does not see that yet, and types into it."""
+    away = await rebuilt(site)
+    site.write(ab("changed elsewhere", "b"))
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        other = Tab()
+        await other.come_to(document)
+        tab = away.again()
+        document.admit(tab.client, away.lineage)
+        await until(lambda: bool(tab.frames))
+        tab.reading = type(tab.reading)()  # what the server says takes its time
+        await tab.greet()
+        await tab.flush()
+        with tab.doc.transaction():
+            moved = tab.notebook.get_cell(0)
+            del tab.notebook.ycells[0]
+            tab.notebook.append_cell(moved)
+            source = tab.notebook.ycells[1]["source"]
+        await tab.flush()
+        tab.reading.set()
+        await until(lambda: tab.synced and bool(tab._answers))
+        tab.reading = type(tab.reading)()
+        await tab.flush()
+        await until(lambda: len(sources(document)) == 2)
+        source += ", and more"
+        await tab.flush()
+        tab.reading.set()
+        await until(lambda: tab.sources == sources(document))
+        await tab.flush()
+        await until(lambda: sorted(sources(document)) == ["b", "changed elsewhere, and more"])
+        await everywhere(site, document, tab, sources(document))
+        await until(lambda: other.sources == tab.sources)
+        assert sorted(tab.ids) == ["cell-a", "cell-b"]
+
+
+async def test_who_connects_with_the_lineage_that_was_when_another_one_comes_with_its_own(site: Site) -> None:
+    """It is asked whether it has what the room has forgotten; the other one is taken in before it has said that."""
+    away = await rebuilt(site)
+    async with site.serving() as life:
+        last = await meet(life)
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        assert document.lineage == last.lineage != away.lineage
+
+        def move(tab: Tab) -> None:
+            moved = tab.notebook.get_cell(0)
+            del tab.notebook.ycells[0]
+            tab.notebook.append_cell({**moved, "source": "edited, and moved"})
+
+        tab, other = last.again(move), away.again(retype(1, "typed while away"))
+        document.admit(tab.client, last.lineage)
+        await until(lambda: bool(tab.frames))
+        await come_back(other, document, away.lineage)
+        assert document.lineage != last.lineage
+        await tab.greet()
+        await tab.until_synced()
+        await tab.flush()
+        await everywhere(site, document, tab, ["typed while away", "edited, and moved"])
+        assert tab.ids == ["cell-b", "cell-a"]
+        await until(lambda: other.sources == tab.sources)
 
 
 async def test_a_reader_cannot_be_taken_in(site: Site) -> None:

@@ -37,6 +37,13 @@ def test_an_unchanged_cell_keeps_its_id_wherever_it_is() -> None:
     assert ids(longer) == ["111111-0", "333333-1", "111111-1", "111111-2"]
 
 
+def test_a_cell_that_is_as_another_one_that_is_there_is_that_one() -> None:
+    before = identify(notebook("b", "c"), "111111")
+    others = [{"id": "x", "cell_type": "code", "source": "a"}, {"id": "y", "cell_type": "code", "source": ""}]
+    after = identify(notebook("a", "b", "", "a", "c", "a and more"), "222222", before["cells"], others)
+    assert ids(after) == ["x", "111111-0", "222222-2", "222222-3", "111111-1", "222222-5"]
+
+
 @pytest.mark.parametrize(
     ("after", "expected"),
     [

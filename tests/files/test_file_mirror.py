@@ -325,6 +325,24 @@ async def test_cells_without_ids_are_merged_too(desk: Desk) -> None:
     assert desk.paper.copies == []
 
 
+async def test_a_live_cell_without_an_id_that_a_program_deletes_and_puts_back_is_there_once(
+    desk: Desk,
+) -> None:
+    """It stays when it is deleted, and the file has nothing by which to know it until it is saved."""
+    both = notebook(cell(None, "a"), cell(None, "b"), minor=4)
+    write(desk.file, both)
+    await desk.load()
+    desk.paper.live, desk.paper.autosave = ("cell-0",), False
+    async with desk.running():
+        for content in (notebook(cell(None, "b"), minor=4), both):
+            taken_up = len(desk.paper.bases)
+            write(desk.file, content)
+            await until(lambda taken_up=taken_up: len(desk.paper.bases) > taken_up)  # type: ignore[misc]
+            assert sources(desk.paper.content) == ["a", "b"]
+    assert desk.paper.cell_ids() == ["cell-0", "cell-1"]
+    assert desk.paper.copies == []
+
+
 async def test_edits_that_wait_since_another_life_are_merged(filled: Desk) -> None:
     """As after a restart: the document is ahead of its file from the beginning."""
     file = await filled.mirror.load()

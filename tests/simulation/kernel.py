@@ -20,6 +20,7 @@ from ydoc_exec.kernel.run_target import Ended, RunOutput
 from ydoc_exec.notebook.output_limit import OutputLimit
 
 if TYPE_CHECKING:
+    from tests.simulation.tab import Connection
     from tests.simulation.world import World
 
 
@@ -39,6 +40,7 @@ class Kernel:
         self._world = world
         self._runs = 0
         self._under_way: dict[RunId, tuple[Execution, CancelScope]] = {}
+        self._clearing: dict[str, list[Connection]] = {}
         self.shown: dict[str, Shown] = {}
         """By cell."""
 
@@ -51,6 +53,10 @@ class Kernel:
         for cell in cells:
             if cell in self.shown:
                 self.shown[cell].sure = False
+
+    def clearing(self, cell: str, connection: Connection) -> None:
+        """A tab has cleared this cell, and the server may hear of it only when the cell runs again."""
+        self._clearing.setdefault(cell, []).append(connection)
 
     def meddled_with_all(self) -> None:
         self.meddled(list(self.shown))
@@ -71,7 +77,8 @@ class Kernel:
             record_timing=self._runs % 4 == 0,
         )
         execution = Execution(run, target, OutputLimit(0))
-        shown = self.shown[cell] = Shown()
+        self._clearing[cell] = [each for each in self._clearing.get(cell, ()) if not each.idle]
+        shown = self.shown[cell] = Shown(sure=not self._clearing[cell])
         target.queued([run])
         with CancelScope() as scope:
             self._under_way[run.id] = execution, scope

@@ -47,6 +47,11 @@ class Ledger:
     unheard: dict[str, dict[str, int]] = field(default_factory=dict)
     """Characters that came back and of which these tabs, which had removed them, do not know that the server has them
     again; and how many histories were lost when they removed them."""
+    unaware: dict[str, frozenset[str]] = field(default_factory=dict)
+    """By tab, characters that came back while it knew that they were removed, and that it has not been shown since."""
+    indistinct: dict[str, frozenset[str]] = field(default_factory=dict)
+    """Those of them that it lacks as if it had removed them just now, for a server that knew of nothing but a file that
+    has them."""
     outdated: dict[str, frozenset[str]] = field(default_factory=dict)
     """By tab, characters that it shows because it does not know yet that they were removed, and have come back since."""
     nameless: bool = False
@@ -69,9 +74,14 @@ class Ledger:
             self.typed[char] = Typed(by, cell, self._bursts, index)
 
     def note_change(
-        self, by: str, before: Iterable[Cell], after: Iterable[Cell], replaced: Iterable[str] = ()
+        self,
+        by: str,
+        before: Iterable[Cell],
+        after: Iterable[Cell],
+        replaced: Iterable[str] = (),
+        in_file: Container[str] = (),
     ) -> None:
-        """Somebody has changed what they saw."""
+        """Somebody has changed what they saw. ``in_file``: what is in the file still, for all that they have been told."""
         before, after = list(before), list(after)
         had, has = chars_of(before), chars_of(after)
         stayed = {cell.id for cell in after}
@@ -83,7 +93,7 @@ class Ledger:
             )
             self._removed_when[char, by] = self.lost_histories
         for char in has - had:
-            self._note_back(char, by)
+            self._note_back(char, by, char in in_file)
         self.doubles.note(by, before, after, self.removed.keys())
         gone = {cell.id for cell in before} - {cell.id for cell in after} | set(replaced)
         self.dissolved += [(cell, by, had) for cell in sorted(gone)]
@@ -91,6 +101,10 @@ class Ledger:
     def as_they_are(self, chars: Iterable[str]) -> dict[str, int]:
         """The characters, each with the life it has now."""
         return {char: self.lives[char] for char in chars}
+
+    def once_removed(self, chars: frozenset[str]) -> frozenset[str]:
+        """Those of the characters that were ever taken away."""
+        return chars & self.removed.keys()
 
     def note_answered(self, chars: Mapping[str, int], now: float) -> None:
         """The server has said that it has these, of which ``as_they_are`` told the lives then."""
@@ -101,6 +115,8 @@ class Ledger:
     def note_shown(self, tab: str, chars: frozenset[str]) -> None:
         """A tab shows these, after it was sent something. What it has brought back itself it shows anyway."""
         self.outdated[tab] = self.outdated.get(tab, frozenset()) & chars
+        self.unaware[tab] = self.unaware.get(tab, frozenset()) - chars
+        self.indistinct[tab] = self.indistinct.get(tab, frozenset()) - chars
         for char in chars:
             if self._brought_by.get(char) != tab:
                 self.unheard.get(char, {}).pop(tab, None)
@@ -113,13 +129,28 @@ class Ledger:
 
     def waits_for_news(self, tab: str) -> bool:
         """Whether ``note_shown`` is of interest."""
-        return bool(self.outdated.get(tab)) or any(tab in tabs for tabs in self.unheard.values())
+        return bool(self.outdated.get(tab) or self.unaware.get(tab)) or any(
+            tab in tabs for tabs in self.unheard.values()
+        )
 
     def note_others(self, by: str, back: frozenset[str], shown: Mapping[str, frozenset[str]]) -> None:
-        """Somebody has brought back what others may show because they have not been told that it was removed."""
+        """Somebody has brought back what others show, or lack, because they have not been told what became of it."""
         for tab, chars in shown.items():
-            if tab != by:
+            if tab == by:
+                continue
+            self.unaware[tab] = self.unaware.get(tab, frozenset()) | (back - chars)
+            if by != PROGRAM:
                 self.outdated[tab] = self.outdated.get(tab, frozenset()) | (back & chars)
+
+    def note_indistinct(self, tab: str, chars: frozenset[str]) -> None:
+        """A server has begun with no history, and a tab that may come lacks these, which are in cells of the file.
+
+        As it knows the file, those cells are what they are now. The tab may have removed them since; or others have, and
+        it was gone when that was saved, and when they came back. Nothing that every tab has tells which.
+        """
+        self.indistinct[tab] = self.indistinct.get(tab, frozenset()) | (
+            chars & self.unaware.get(tab, frozenset())
+        )
 
     def note_saved_without(self, chars: Iterable[str]) -> None:
         """The server has saved the file without these, which were in it."""
@@ -179,6 +210,8 @@ class Ledger:
                 ends["never arrived"] += 1
             elif self._removed_as_before(char):
                 ends["removed by who had not heard that it was there again"] += 1
+            elif any(char in chars for chars in self.indistinct.values()):
+                ends["removed, as it seems, by who had not heard that it was there again"] += 1
             elif char not in self.answerable and self._dissolved_unseen(char):
                 # By a tab that was away, and the server that removed the cell has ended since.
                 ends["typed into a cell while it was removed"] += 1
@@ -190,13 +223,16 @@ class Ledger:
 
     # Private
 
-    def _note_back(self, char: str, by: str) -> None:
+    def _note_back(self, char: str, by: str, in_file: bool) -> None:
         takers = self.removed.get(char)
         if not takers:
             return
         if by == PROGRAM and char not in self.saved_without:
             # The file is what it was before that program took it out; what somebody else did meanwhile holds.
             takers.discard(PROGRAM)
+        elif in_file and {by, PROGRAM} <= takers:
+            # The document is what it was before they took it out, and what the program did to the file meanwhile holds.
+            takers.intersection_update({PROGRAM})
         elif by in takers and any((char, taker) in self._removed_with_cell for taker in takers - {by}):
             # It was there for who brings it back because they did not know yet of the other's removal, which holds: a cell
             # that is gone takes what is in it along.

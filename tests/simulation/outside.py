@@ -12,6 +12,7 @@ from tests.simulation.characters import Characters
 from tests.simulation.ledger import PROGRAM, Ledger, chars_of
 from tests.simulation.plan import Outside
 from tests.simulation.replica import Cell
+from ydoc_exec.files.reconciliation import digests
 
 
 class Program:
@@ -24,6 +25,8 @@ class Program:
         self._random = random
         self._versions: list[bytes] = []
         self._seen: frozenset[str] = frozenset()
+        self.taken: dict[str, tuple[str, str]] = {}
+        """Characters that it took out: the cell that they were in, and its digest before."""
         self._times = 0
         self._cells = 0
 
@@ -82,6 +85,7 @@ class Program:
         before, after = json.loads(self.read()), json.loads(data)
         self._look(before)
         self._ledger.note_change(PROGRAM, _cells(before), _cells(after))
+        self._note_taken(before, chars_of(_cells(after)))
         self._seen = chars_of(_cells(after))
         self._times += 1
         beside = self._file.with_name("beside")
@@ -100,6 +104,12 @@ class Program:
         self._ledger.note_saved_without(self._seen - there)
         self._seen = there
 
+    def _note_taken(self, before: Any, left: frozenset[str]) -> None:
+        known = digests({**before, "cells": [_with_text(cell) for cell in before["cells"]]})
+        for cell in _cells(before):
+            for char in chars_of([cell]) - left:
+                self.taken[char] = cell.id, known[cell.id]
+
     def _type(self, cell: str, text: str) -> None:
         self._ledger.note_typed(PROGRAM, cell, text)
 
@@ -114,6 +124,10 @@ class Program:
 
 def _cells(content: Any) -> list[Cell]:
     return [Cell(str(cell.get("id")), cell["cell_type"], _text(cell["source"])) for cell in content["cells"]]
+
+
+def _with_text(cell: dict[str, Any]) -> dict[str, Any]:
+    return {**cell, "source": _text(cell["source"])}
 
 
 def _with_other_results(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> list[str] | None:

@@ -151,8 +151,10 @@ class Tab:
         written = self.replica.act(action, *parameters)
         after = self.replica.cells()
         self.mine.update(typed, chars_of(after) - chars_of(before))
-        self.world.ledger.note_change(self.name, before, after, replaced)
         back = (chars_of(after) - chars_of(before)).difference(typed)
+        self.world.ledger.note_change(
+            self.name, before, after, replaced, in_file=self.world.in_file_for(self, back)
+        )
         if back:
             self.world.note_back(self.name, back)
         self.copied.update(replaced)

@@ -24,12 +24,13 @@ from tests.documents.conftest import ROOM, Life, Site
 from tests.node_process import NodeProcess
 from tests.simulation.characters import Characters, followed
 from tests.simulation.kernel import Kernel
-from tests.simulation.ledger import Ledger
+from tests.simulation.ledger import PROGRAM, Ledger, chars_of
 from tests.simulation.machine import Machine
 from tests.simulation.outside import Program
 from tests.simulation.plan import TABS, Log, Plan, Step
 from tests.simulation.replica import Cell, PycrdtReplica, Replica, YjsReplica, content, whole_numbers
 from tests.simulation.tab import Connection, Tab
+from ydoc_exec.documents.ancestry import read_base
 from ydoc_exec.documents.open_document import OpenDocument
 from ydoc_exec.documents.open_files import OpenFiles
 from ydoc_exec.errors import UpdateLogError, YdocExecError
@@ -125,7 +126,9 @@ class World:
         self._ended_at = 0.0
         self._file_at_the_end: frozenset[str] = frozenset()
         self._loaded: float | None = None
+        self._log_left = False
         self._writing = 0
+        self._unnoticed = 0
         self._tasks: TaskGroup
         self._numbers = count(1)
 
@@ -153,9 +156,15 @@ class World:
         self.outcome.story.append(f"{self.machine.now:9.3f} {what}")
 
     def note_back(self, by: str, back: frozenset[str]) -> None:
-        """A tab has brought back what was removed."""
+        """Somebody has brought back what was removed."""
         shown = {tab.name: tab.chars() for tab in self._tabs if tab is not None and tab.shown}
         self.ledger.note_others(by, back, shown)
+
+    def in_file_for(self, tab: Tab, chars: frozenset[str]) -> frozenset[str]:
+        """Those of which a tab knows the file as it was when another program took them out."""
+        taken = {char: self._program.taken[char] for char in chars if char in self._program.taken}
+        base = tab.replica.content()["base"] if taken else {}
+        return frozenset(char for char, (cell, digest) in taken.items() if base.get(cell) == digest)
 
     def call_at(self, when: float, callback: Callable[[], None]) -> None:
         """Have something called at a time, in the order of the times."""
@@ -291,6 +300,8 @@ class World:
                 tab.act("set_type", index, "markdown" if cell.type == "code" else "code", replaced=(cell.id,))
             case "clear":
                 self.kernel.meddled([cell.id])
+                if tab.connection is not None:
+                    self.kernel.clearing(cell.id, tab.connection)
                 tab.act("clear", index)
             case "undo" | "redo":
                 self.kernel.meddled_with_all()
@@ -334,8 +345,10 @@ class World:
         self._tasks.start_soon(self._notice, connection, step.seconds)
 
     async def _notice(self, connection: Connection, seconds: float) -> None:
+        self._unnoticed += 1
         await sleep(seconds)
         connection.client.left()
+        self._unnoticed -= 1
 
     async def _keep_connected(self, tab: Tab) -> None:
         while not tab.closed:
@@ -347,11 +360,11 @@ class World:
         try:
             if tab.session is None:
                 async with life.documents.open(ROOM) as document:
-                    self._note_loaded(life)
+                    self._note_loaded(life, document)
                     tab.session = document.lineage
             await sleep(self.machine.random.choice((0.0, 0.01, 0.1)))
             async with life.documents.open(ROOM) as document:
-                self._note_loaded(life)
+                self._note_loaded(life, document)
                 if life is not self._life or tab.closed or tab.away:
                     return
                 connection = Connection(tab, next(self._numbers))
@@ -365,9 +378,18 @@ class World:
             if life is self._life and self._stop is not None and not self._stop.is_set():
                 raise
 
-    def _note_loaded(self, life: Life) -> None:
-        if life is self._life and self._loaded is None:
-            self._loaded = self.machine.now
+    def _note_loaded(self, life: Life, document: OpenDocument) -> None:
+        if life is not self._life or self._loaded is not None:
+            return
+        self._loaded = self.machine.now
+        if self._log_left:
+            return
+        base = read_base(document.room.doc)
+        for tab in self._tabs:
+            if tab is not None and tab.shown:
+                known = tab.replica.content()["base"]
+                same = [cell for cell in _cells_of(document) if base.get(cell.id) == known.get(cell.id)]
+                self.ledger.note_indistinct(tab.name, chars_of(same) - tab.chars())
 
     # Private: the kernel and other programs
 
@@ -376,7 +398,7 @@ class World:
         if life is None:
             return
         async with life.documents.open(ROOM) as document:
-            self._note_loaded(life)
+            self._note_loaded(life, document)
             codes = [cell.id for cell in _cells_of(document) if cell.type == "code"]
             if codes:
                 cell = codes[int(step.where[0] * len(codes))]
@@ -390,7 +412,9 @@ class World:
             return
         self._writing += 1
         await sleep(step.seconds)
+        before = self._program.chars()
         cells = self._program.write(changed)
+        self.note_back(PROGRAM, self.ledger.once_removed(self._program.chars() - before))
         if cells is None:
             self.kernel.meddled_with_all()
         else:
@@ -424,6 +448,7 @@ class World:
                 )
             self.ledger.note_begun(self.machine.now, log_left=intact)
         self._loaded = None
+        self._log_left = intact
         if not self.plan.keeps_log or log == "wiped":
             self._make_log()
         elif log == "forgotten":
@@ -535,6 +560,9 @@ class World:
             wrong.append("something is running")
         if self._writing:
             wrong.append("another program writes the file, or has just done so")
+        if self._unnoticed:
+            # What it had typed into cells that were gone is brought over when it has left.
+            wrong.append("the server has not noticed that a tab is gone")
         if document.mirror.dirty:
             wrong.append("the document is not saved")
         tabs = [tab for tab in self._tabs if tab is not None]
@@ -584,13 +612,13 @@ class World:
 
     def _judge_outputs(self, document: OpenDocument) -> None:
         wrong = self.outcome.wrong
-        said: dict[str, list[str]] = {}
+        said: dict[str, list[dict[str, Any]]] = {}
         for cell in content(document.room.doc)["cells"]:
             for output in cell.get("outputs") or ():
                 # A traceback says again what the error is called.
                 once = output.get("ename", output)
                 for char in followed(json.dumps(once, ensure_ascii=False)):
-                    said.setdefault(char, []).append(f"{cell['id']}: {output}")
+                    said.setdefault(char, []).append(cell)
             if cell.get("execution_state", "idle") != "idle":
                 wrong.append(f"{cell['id']} is {cell['execution_state']}")
             shown = self.kernel.shown.get(cell["id"])
@@ -600,9 +628,10 @@ class World:
                 elif cell["execution_count"] != shown.count:
                     wrong.append(f"{cell['id']} has the count {cell['execution_count']}, not {shown.count}")
         wrong += [
-            f"the output {char} is there {len(where)} times, in {where}"
-            for char, where in said.items()
-            if len(where) > 1
+            f"the output {char} is there {len(cells)} times, in {[cell['id'] for cell in cells]}"
+            for char, cells in said.items()
+            # Cells that are there twice are so with their outputs. Whether they may be is judged by their sources.
+            if len(cells) > 1 and not _are_copies(cells)
         ]
 
     def _kept(self) -> frozenset[str]:
@@ -619,6 +648,12 @@ def _cells_of(document: OpenDocument) -> list[Cell]:
         Cell(str(cell.get("id")), str(cell.get("cell_type")), str(cell.get("source", "")))
         for cell in document.document.ycells
     ]
+
+
+def _are_copies(cells: list[dict[str, Any]]) -> bool:
+    """Whether these are different cells that have something in their sources in common."""
+    sources = [set(followed(cell["source"])) for cell in cells]
+    return len({cell["id"] for cell in cells}) == len(cells) and bool(set.intersection(*sources))
 
 
 def _brief(cells: list[Cell]) -> str:

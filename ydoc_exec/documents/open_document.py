@@ -394,8 +394,7 @@ class OpenDocument:
                 write_base(self._doc, digests(document_types.content_of(self.document)))
             if self.notebook is not None:
                 self.notebook.reset_live()
-        if loaded.built:
-            self._reunion.built()
+        self._reunion.loaded(built=loaded.built)
         for kind in PASSING:
             self.notices.clear(kind)  # said in an earlier life, which may have had no time to take it back
         self._say({"path": loaded.file.path, "dirty": loaded.unsaved})
@@ -654,7 +653,7 @@ class OpenDocument:
 
     async def _serve(self, client: RoomClient, session: str | None) -> None:
         try:
-            await self.room.serve(client, self._take_in, known=self._reunion.is_known(session))
+            await self.room.serve(client, self._take_in, is_known=lambda: self._reunion.is_known(session))
         except Exception:
             logger.exception("Serving %s in %s failed; it is disconnected", client.name, self.room_id)
             client.close(1011, "The server failed to serve this connection.")

@@ -54,9 +54,10 @@ class ReturningTab:
             self.content: Any = document_types.content_of(self.view)
         """What it had when it was last looked at: see ``look``."""
         self._items = cell_items(self.view)
-        self.copies = frozenset(
-            name for item, (name, _) in inserted_cells(self.view, frozenset()).items() if item in doubled
-        )
+        names = {item: name for item, (name, _) in inserted_cells(self.view, frozenset()).items()}
+        others = {name for item, name in names.items() if item not in doubled}
+        # One that differs in nothing is in no content, and has its id still.
+        self.copies = frozenset(names[item] for item in doubled).difference(others)
         """The ids of cells that were copies of others, with their ids, and are called otherwise now.
 
         As when two have moved one, or a file that was taken up and the client.

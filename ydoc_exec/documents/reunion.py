@@ -24,8 +24,8 @@ from ydoc_exec.documents.union import (
     Item,
     again_inserted,
     cell_items,
+    copies_in,
     drop_cells,
-    drop_copies,
     inserted_cells,
     named_items,
     sources_of,
@@ -79,17 +79,19 @@ class Reunion:
         self._document = document
         self._open = open_document
         self._forked: tuple[Lineage, bytes] | None = None
-        self._forked_base: Digests = {}
         self._built: Digests | None = None
+        self._earlier: list[Digests] = []
 
     def forked(self, lineage: Lineage, state: bytes) -> None:
         """The document had this state when it left this lineage: who has no more can be served as it is."""
         self._forked = lineage, state
-        self._forked_base = read_base(self._room.doc)
+        self._earlier.append(read_base(self._room.doc))
 
-    def built(self) -> None:
-        """The document was built from its file just now."""
-        self._built = read_base(self._room.doc)
+    def loaded(self, *, built: bool) -> None:
+        """The document has its content and says what of it is in its file; ``built``: it was made of that alone."""
+        base = read_base(self._room.doc)
+        self._earlier.append(base)
+        self._built = base if built else None
 
     def is_known(self, session: Lineage | str | None) -> bool:
         """Whether a client that comes with this lineage can be served as it is."""
@@ -148,8 +150,7 @@ class Reunion:
         # The server tells every tab the file's hash. If it is still the same, nobody ran anything since.
         known_hash = self._document.ystate.get("hash")
         newer = known_hash is not None and tab.view.ystate.get("hash") == known_hash
-        known = self._without_restored(tab, own)
-        result = reconcile(known, own, seen, live, take_results=newer)
+        result = reconcile(self._known(tab, own), own, seen, live, take_results=newer)
         if is_wipe(own, result.content):
             # Who was away can add, and does not take everything away from all others.
             result = reconcile({}, own, seen, live)
@@ -183,11 +184,9 @@ class Reunion:
         before, whole = tab.look()
         after = whole
         if isinstance(self._document, YNotebook):
-            inserted = tab.inserted()
-            if inserted:
-                # A cell that was moved was removed and inserted again, and the document has that cell already.
-                with self._room.writing(FromServer()):
-                    drop_copies(self._document, inserted)
+            # A cell that was moved was removed and inserted again, and the document has that cell already.
+            while copies := copies_in(self._document, tab.inserted()):
+                self._drop_noted(copies)
             # The fields of the notebook lie in no cell.
             before, after = _only(before, is_gone), {**before, "cells": _only(whole, is_gone)["cells"]}
             if not removals:
@@ -250,9 +249,10 @@ class Reunion:
         def afterwards() -> None:
             if strange:
                 self._room.forget_before(clocks(self._room.doc.get_state()))
+            # Whoever reads the document gives one of two cells with one id another one.
+            self._drop_doubles(client, count, state)
             if removed is not None:
                 removed()
-            self._drop_doubles(client, count, state)
 
         return afterwards
 
@@ -285,13 +285,20 @@ class Reunion:
         doubled = again_inserted(self._document, clocks(state))
         if not doubled:
             return
-        # What its user types in there until they know goes into the others.
-        noted = None if self._room.is_noting(client) else self._with_only(doubled)
+        if self._room.is_noting(client):
+            with self._room.writing(FromServer()):
+                drop_cells(self._document, frozenset(doubled.values()))
+        else:
+            self._drop_noted(doubled)
+
+    def _drop_noted(self, doubled: Mapping[str, Item]) -> None:
+        """Delete cells that are there twice. What is typed into them by those who do not know yet goes into the others."""
+        assert isinstance(self._document, YNotebook)
+        noted = self._with_only(doubled)
         with self._room.writing(FromServer()):
             drop_cells(self._document, frozenset(doubled.values()))
-        if noted is not None:
-            noted.are_gone(frozenset(doubled))
-            self._room.supersede(noted)
+        noted.are_gone(frozenset(doubled))
+        self._room.supersede(noted)
 
     def _with_only(self, doubled: Mapping[str, Item]) -> Replaced:
         """The document as if there were of these cells, which are there twice, only these items."""
@@ -304,30 +311,32 @@ class Reunion:
         return Replaced(self, self._room_id, doc)
 
     def _is_outdated(self, tab: ReturningTab) -> bool:
-        """Whether the file was another one after the document that ``tab`` has was built, and is the first one again.
+        """Whether the file was another one after the document that ``tab`` has was built, and is the first one again."""
+        return self._built is not None and not self._was_here(tab) and tab.base != self._built
 
-        A client that was here since has heard something of this server.
-        """
-        return (
-            self._built is not None
-            and self._room.doc.client_id not in clocks(tab.state_vector)
-            and tab.base != self._built
-        )
+    def _was_here(self, tab: ReturningTab) -> bool:
+        """Whether it has heard something of this server, which says first what document and file have in common."""
+        return self._room.doc.client_id in clocks(tab.state_vector)
 
-    def _without_restored(self, tab: ReturningTab, own: Any) -> Digests:
-        """What the tab had in common with its file, without what was something else since and is the same again.
+    def _known(self, tab: ReturningTab, own: Any) -> Digests:
+        """What the tab had in common with its file, and what came after that where it was something else since and is the
+        same again.
 
         Another program has put it back then, which is a change. The tab was away before it could be told that it was
-        something else.
+        something else, which it may all the same have by then: who had changed it is sent before what was saved.
         """
-        if self._forked is None or tab.lineage != self._forked[0]:
+        if self._was_here(tab):
             return tab.base
-        now, since = digests(own), self._forked_base
-        return {
-            name: digest
-            for name, digest in tab.base.items()
-            if now.get(name) != digest or since.get(name) == digest
-        }
+        known, now = tab.base, digests(own)
+        for name, digest in tab.base.items():
+            others = [base.get(name) for base in self._earlier if base.get(name) != digest]
+            if not others or now.get(name) != digest:
+                continue
+            if others[0] is None:
+                del known[name]
+            else:
+                known[name] = others[0]
+        return known
 
     def _unite(self, tab: ReturningTab, result: Reconciled, *, keep_theirs: bool) -> frozenset[str]:
         """Done on a copy, which can be thrown away when it fails half-way."""

@@ -102,18 +102,18 @@ def again_inserted(document: YNotebook, before: Mapping[int, int]) -> dict[str, 
     }
 
 
-def drop_copies(document: YNotebook, inserted: Inserted) -> None:
-    """Delete those of the cells that somebody else has inserted of which the document has another one, by their ids.
+def copies_in(document: YNotebook, inserted: Inserted) -> dict[str, Item]:
+    """Those of the cells that somebody else has inserted of which the document has another one; one for each id.
 
-    Called inside a transaction. A cell that is not any more as it was inserted stays.
+    A cell that is not any more as it was inserted is none.
     """
-    items = _items(document.ycells)
-    cells = zip(items, document.ycells, strict=True)
-    names = {_said(cell.get("id")) for item, cell in cells if item not in inserted}
-    for index in reversed(range(len(items))):
-        name, source = inserted.get(items[index], ("", ""))
-        if name in names and _said(document.ycells[index].get("source")) == source:
-            del document.ycells[index]
+    cells = inserted_cells(document, frozenset())
+    others = {name for item, (name, _) in cells.items() if item not in inserted}
+    return {
+        name: item
+        for item, (name, source) in inserted.items()
+        if name in others and item in cells and cells[item][1] == source
+    }
 
 
 def named_items(document: YNotebook) -> dict[str, Item]:

@@ -29,12 +29,15 @@ _WORD = re.compile(r"[^\W\u2e80-\U0010ffff]+|\S")
 """In scripts that are written without spaces each character."""
 
 
-def identify(notebook: Notebook, print_: str, like: Sequence[Cell] = ()) -> Notebook:
+def identify(
+    notebook: Notebook, print_: str, like: Sequence[Cell] = (), others: Sequence[Cell] = ()
+) -> Notebook:
     """The notebook with an id for every cell.
 
     A cell without one gets the id of the cell of ``like`` that it seems to stand for: the one with the same text,
     wherever it is now; else the one with the most words in common; else the one whose place it has taken. If there is
-    none, its id is made of its place and ``print_``, the content's fingerprint.
+    none, it gets that of one of ``others`` with the very same text, or its id is made of its place and ``print_``, the
+    content's fingerprint.
     """
     cells: list[Cell] = notebook["cells"]
     used = {cell["id"] for cell in cells if cell.get("id")}
@@ -45,6 +48,10 @@ def identify(notebook: Notebook, print_: str, like: Sequence[Cell] = ()) -> Note
     pairs = _pair([_look(cell) for cell in known], [_look(cells[index]) for index in nameless])
     names = {nameless[place]: known[there]["id"] for place, there in pairs.items()}
     used |= set(names.values()) | {cell.get("id") for cell in like}
+    for index in nameless:
+        if index not in names and (same := _same(cells[index], others, used)):
+            used.add(same)
+            names[index] = same
     for index in nameless:
         if index not in names:
             name = f"{print_[:6]}-{index}"
@@ -88,6 +95,14 @@ def names_as_in(
 class _Look:
     type: str
     source: str
+
+
+def _same(cell: Cell, others: Sequence[Cell], used: Container[str]) -> str | None:
+    """The id of one of the others that looks the same. Blank cells are all alike."""
+    look = _look(cell)
+    if not look.source.strip():
+        return None
+    return next((other["id"] for other in others if other["id"] not in used and _look(other) == look), None)
 
 
 def _look(cell: Cell) -> _Look:

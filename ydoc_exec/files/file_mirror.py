@@ -149,9 +149,11 @@ class _Common:
 class _Plan:
     """What becomes of a document when another version of it is taken up.
 
-    ``content`` is None if it stays as it is; with ``equal`` it is the other version then.
+    ``content`` is None if it stays as it is; with ``equal`` it is the other version then. ``theirs`` is that one, with
+    an id in every cell of a notebook.
     """
 
+    theirs: Any
     content: Any
     conflicts: tuple[str, ...]
     equal: bool
@@ -654,15 +656,15 @@ class FileMirror:
             raise LoadFailed(path, _reason(error)) from error
 
     async def _take_up(self, file: FileContent) -> None:
-        equal = await self._merge_in(file, self._common)
+        plan = await self._merge_in(file, self._common)
         logger.info("%s was changed by another program and taken up", file.path)
-        if equal:
+        if plan.equal:
             content = self._read(file.path)
             identified = self._identified(content)
             self._agree(Base(file.fingerprint, await _in_thread(fingerprint, content)), identified)
         else:
             # The document has more than the file: they have in common what the file has, and a save follows.
-            self._agree(Base(file.fingerprint, file.fingerprint), self._named(file))
+            self._agree(Base(file.fingerprint, file.fingerprint), plan.theirs)
         self.changed()
 
     @property
@@ -670,14 +672,15 @@ class FileMirror:
         assert self._base is not None, "the document has not finished loading"
         return _Common(self._base, self._base_content)
 
-    async def _merge_in(self, file: FileContent, common: _Common) -> bool:
-        """Merge another version into the document. Whether the document is that version now."""
+    async def _merge_in(self, file: FileContent, common: _Common) -> _Plan:
+        """Merge another version into the document: what was done."""
         edits = self._edits
         plan = await _in_thread(self._plan, file, common, *self._ours(file.path))
         if self._edits != edits:
             # Somebody typed meanwhile.
             plan = self._plan(file, common, *self._ours(file.path))
-        return self._follow(file, plan)
+        self._follow(file, plan)
+        return plan
 
     def _ours(self, path: str) -> tuple[Any, Any, Container[str]]:
         """The document's content, the same with an id in every cell, and its live cells."""
@@ -688,28 +691,22 @@ class FileMirror:
         self, file: FileContent, common: _Common, ours: Any, identified: Any, live: Container[str]
     ) -> _Plan:
         decision = decide(file.fingerprint, fingerprint(ours), common.base)
-        merged = None
+        theirs, merged = file.content, None
         if self._type == "notebook":
-            merged = merge(common.content, identified, self._named(file), live)
+            theirs = identify(theirs, file.fingerprint, self._base_content["cells"], identified["cells"])
+            merged = merge(common.content, identified, theirs, live)
         if merged is not None:
-            equal = decision is Decision.RELOAD and _same(merged.content, self._named(file))
-            return _Plan(merged.content, merged.conflicts, equal)
+            equal = decision is Decision.RELOAD and _same(merged.content, theirs)
+            return _Plan(theirs, merged.content, merged.conflicts, equal)
         if decision is Decision.RELOAD:
-            return _Plan(self._named(file), (), True)
-        return _Plan(None, ("all of it",), False)
+            return _Plan(theirs, theirs, (), True)
+        return _Plan(theirs, None, ("all of it",), False)
 
-    def _follow(self, file: FileContent, plan: _Plan) -> bool:
+    def _follow(self, file: FileContent, plan: _Plan) -> None:
         if plan.conflicts:
             self._warn(file, plan.conflicts)
         if plan.content is not None:
             self._document.take_up(file.path, plan.content)
-        return plan.equal
-
-    def _named(self, file: FileContent) -> Any:
-        """A version's content, with an id in every cell of a notebook."""
-        if self._type != "notebook":
-            return file.content
-        return identify(file.content, file.fingerprint, self._base_content["cells"])
 
     def _warn(self, file: FileContent, what: tuple[str, ...]) -> None:
         try:

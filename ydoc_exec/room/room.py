@@ -181,12 +181,18 @@ class Room:
             if updates is not None:
                 updates.close()
 
-    async def serve(self, client: RoomClient, take_in: TakeIn | None = None, *, known: bool = False) -> None:
+    async def serve(
+        self,
+        client: RoomClient,
+        take_in: TakeIn | None = None,
+        *,
+        is_known: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Let a client take part until it leaves. A client's failure ends its own part and nothing else.
 
         With ``take_in`` the client may have a document of another history. It is asked for all of it, and sent
-        nothing of the room's before ``take_in`` has brought them together. If it is ``known`` to have none of another,
-        it is asked only if it has not all that the room has forgotten (``forget_before``).
+        nothing of the room's before ``take_in`` has brought them together. While it ``is_known`` to have none of
+        another, it is asked only if it has not all that the room has forgotten (``forget_before``).
         """
         client.join(
             self, Outbox(self._backlog, self.doc.get_update, self.doc.get_state), PATIENCE * self._backlog
@@ -198,7 +204,7 @@ class Room:
         try:
             async with create_task_group() as tasks:
                 tasks.start_soon(client.write_regularly)
-                if take_in is None or await self._arrive(client, take_in, known):
+                if take_in is None or await self._arrive(client, take_in, is_known):
                     self.clients.add(client)
                     await self._yroom.serve(client)
                 tasks.cancel_scope.cancel()
@@ -331,11 +337,11 @@ class Room:
         for awaited in self._changes_awaited:
             awaited.set()
 
-    async def _arrive(self, client: RoomClient, take_in: TakeIn, known: bool) -> bool:
+    async def _arrive(self, client: RoomClient, take_in: TakeIn, is_known: Callable[[], bool]) -> bool:
         """Whether what the client has is in the room now, or is what the room expects."""
         frames: list[bytes] = []
         try:
-            if not known:
+            if not is_known():
                 return await self._take_in(client, take_in, frames)
             if not self._forgotten or not client.may_write:
                 return True
@@ -345,10 +351,16 @@ class Room:
             async for frame in client.frames():
                 frames.append(frame)
                 message = sync.parse(frame)
-                if isinstance(message, sync.SyncStep1) and self._lacks_forgotten(message.state):
-                    return await self._take_in(client, take_in, frames, answers=1)
-                if isinstance(message, (sync.SyncStep1, sync.SyncStep2)):
-                    break
+                if not isinstance(message, (sync.SyncStep1, sync.SyncStep2)):
+                    continue
+                answers = 0
+                lacks = False
+                if isinstance(message, sync.SyncStep1):
+                    answers, lacks = 1, self._lacks_forgotten(message.state)
+                # Others may have come meanwhile with another history, which is the room's now.
+                if lacks or not is_known():
+                    return await self._take_in(client, take_in, frames, answers=answers)
+                break
             client.unread(frames)
             return True
         except TimeoutError:
@@ -376,6 +388,10 @@ class Room:
                 talk = self._talks[client]
                 superseded = take_in(client, message.update)
                 if superseded is None:
+                    # It may have written over a connection that is lost, of which nobody knows yet. The room has that, and
+                    # what of it is in cells that are gone has to be brought over from what was noted of that one.
+                    for other, its in self._talks.items():
+                        self._settle(other, its.all_notes())
                     client.came_with = get_state(message.update)
                     before = clocks(self.doc.get_state())
                     self._apply(client, message.update, self._hear_of(client), live=False)
