@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Generator
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,13 @@ class Client(RoomClient):
 
     def __eq__(self, other: object) -> bool:
         return self is other
+
+
+class _Taken:
+    """There is always room for a frame."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield from ()
 
 
 class Connection:
@@ -83,10 +90,10 @@ class Connection:
 
     # The server's side
 
-    async def _write(self, frame: bytes) -> None:
-        if self._cut:
-            return  # nobody has told the server
-        self._fall(lambda: self.tab.take(self, frame))
+    def _write(self, frame: bytes) -> Awaitable[None]:
+        if not self._cut:  # nobody has told the server
+            self._fall(lambda: self.tab.take(self, frame))
+        return _Taken()
 
     def _close(self, code: int, reason: str) -> None:
         if not self._cut:
