@@ -72,6 +72,13 @@ class Deletions:
             for begin, end in ranges
         )
 
+    def and_before(self, state: Mapping[int, int]) -> Deletions:
+        """These, and all that a document with this state vector has."""
+        ranges = {author: list(pairs) for author, pairs in self.ranges.items()}
+        for author, clock in state.items():
+            ranges[author] = _merged([*ranges.get(author, ()), (0, clock)])
+        return Deletions(ranges)
+
     def common_units(self, other: Deletions) -> int:
         """How much is in both."""
         return sum(_common(ranges, other.ranges.get(author, ())) for author, ranges in self.ranges.items())
@@ -111,12 +118,7 @@ def read_deletions(update: bytes) -> Deletions:
     reader = _Reader(update)
     deleted: dict[int, list[tuple[int, int]]] = {}
     try:
-        for _ in range(reader.uint()):
-            structs = reader.uint()
-            reader.uint()  # client
-            reader.uint()  # clock
-            for _ in range(structs):
-                _skip_struct(reader)
+        _skip_structs(reader)
         for _ in range(reader.uint()):
             ranges = deleted.setdefault(reader.uint(), [])
             for _ in range(reader.uint()):
@@ -127,6 +129,13 @@ def read_deletions(update: bytes) -> Deletions:
     if reader.place != len(update):
         raise ProtocolError(f"{len(update) - reader.place} bytes follow the end of an update")
     return Deletions({author: _merged(ranges) for author, ranges in deleted.items()})
+
+
+def without_deletions(update: bytes) -> bytes:
+    """What the update inserts, of which ``read_deletions`` has said that it can be read."""
+    reader = _Reader(update)
+    _skip_structs(reader)
+    return update[: reader.place] + b"\x00"
 
 
 # Private
@@ -192,6 +201,15 @@ class _Reader:
     def skip_id(self) -> None:
         self.uint()
         self.uint()
+
+
+def _skip_structs(reader: _Reader) -> None:
+    for _ in range(reader.uint()):
+        structs = reader.uint()
+        reader.uint()  # client
+        reader.uint()  # clock
+        for _ in range(structs):
+            _skip_struct(reader)
 
 
 def _skip_struct(reader: _Reader) -> None:
