@@ -35,7 +35,7 @@ class Replaced:
         self._before: ReturningTab | None = None
         self._removed: frozenset[str] = frozenset()
         self._undeleted: ReturningTab | None = None
-        """As if nobody had removed these cells, since the first was: others type into them who do not know that either."""
+        """The same as if no client had removed these cells: others type into them who do not know that either."""
 
     @property
     def size(self) -> int:
@@ -99,13 +99,15 @@ class Replaced:
         before.note(update)
 
     def settle(self) -> None:
-        if self._undeleted is not None:
-            # First, so that a cell that has more than was seen by who removed it stays where it is.
-            self._reunion.settle(self._undeleted, self._removed.__contains__, unite=True, removals=False)
-        if self._before is not None:
-            self._reunion.settle(
-                self._before, self._gone.__contains__, unite=self._unite, removals=self._removals
-            )
+        try:
+            if self._undeleted is not None:
+                # First, so that a cell that has more than was seen by who removed it stays where it is.
+                self._reunion.settle(self._undeleted, self._removed.__contains__, unite=True, removals=False)
+        finally:
+            if self._before is not None:
+                self._reunion.settle(
+                    self._before, self._gone.__contains__, unite=self._unite, removals=self._removals
+                )
 
     @property
     def _removals(self) -> bool:
@@ -114,9 +116,9 @@ class Replaced:
         return bool(self._news) and not self._by_client
 
     def _note_removed(self, before: ReturningTab, update: bytes, deletions: Deletions, live: bool) -> None:
-        """Note it as well where the cells stay that clients remove which do not know what was done to them.
+        """Note an update also where the cells stay that clients remove.
 
-        What others have typed into them, or still do, would be in no document else.
+        What others have typed into them and was not brought over yet, or type into them still, is nowhere else.
         """
         removed = before.deleted_by(deletions) & self._gone
         if removed and self._undeleted is None:
