@@ -239,3 +239,23 @@ async def test_what_is_typed_into_a_cell_that_is_gone_for_who_comes_first(site: 
             await come_back(tab, document, document.lineage)
             tabs.append(tab)
         await everywhere(document, ["one", "two!"], *tabs)
+
+
+async def test_a_cell_that_is_gone_is_there_once_when_somebody_has_typed_into_it_and_moved_it_while_away(
+    site: Site,
+) -> None:
+    async with opened(site) as (document, one, other):
+        other.leave()
+        await until(lambda: other.client not in document.room.clients)
+        await take_up(site, document, notebook(cell("a", "one")))
+        again = Tab()
+        again.doc.apply_update(other.doc.get_update())
+        undo = UndoManager(scopes=[again.notebook.ycells], capture_timeout_millis=0, timestamp=lambda: 0)
+        add(again, "b", "!")
+        move(again)
+        undo.undo()
+        again._unsent.clear()
+        await come_back(again, document, document.lineage)
+        await hear(document, again)
+        await until(lambda: sorted(sources(document)) == ["one", "two!"])
+        await everywhere(document, sources(document), one, again)

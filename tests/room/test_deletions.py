@@ -171,6 +171,11 @@ def test_deletions_and_all_that_was_before() -> None:
     assert both == Deletions({1: [(0, 4), (7, 9)], 2: [(0, 1), (5, 6)], 3: [(0, 2)]})
 
 
+def test_deletions_of_what_a_document_never_had() -> None:
+    beyond = Deletions({1: [(2, 4), (7, 9)], 2: [(5, 6)], 3: [(0, 2)]}).beyond({1: 8, 2: 6})
+    assert beyond == Deletions({1: [(8, 9)], 2: [], 3: [(0, 2)]})
+
+
 def test_what_a_cell_contained_counts_with_it(recorded: Recorded) -> None:
     recorded.list.append(Map({"source": Text("x" * 1000), "outputs": Array([Map({"data": "y"})])}))
     recorded.list.clear()

@@ -131,15 +131,16 @@ class Replaced:
         if not again:
             here.note(update)
             return
-        there = here.sources()
-        # Who repeats what they were told names what others typed that nobody has seen.
-        known = here.known_to(deletions) if live or self._removals else {}
+        there, state = here.sources(), clocks(here.state_vector)
         here.note(without_deletions(update))
         # The copies of those who move one are noted with the rest.
         inserted = dict(here.inserted().values())
         here.drop_inserted()
+        # Who repeats what they were told names what others typed that nobody has seen; not what they bring themselves.
+        known = here.known_to(deletions if live or self._removals else deletions.beyond(state))
+        now = here.sources()
         known |= {
-            name: there[name] for name in again if name in inserted and is_within(there[name], inserted[name])
+            name: now[name] for name in again if name in inserted and is_within(there[name], inserted[name])
         }
         here.had({name: source for name, source in known.items() if name in again})
 

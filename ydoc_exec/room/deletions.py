@@ -66,10 +66,16 @@ class Deletions:
 
     def units_beyond(self, state: Mapping[int, int]) -> int:
         """How many there are that a document with this state vector never had."""
-        return sum(
-            max(0, end - max(begin, state.get(author, 0)))
-            for author, ranges in self.ranges.items()
-            for begin, end in ranges
+        return self.beyond(state).units
+
+    def beyond(self, state: Mapping[int, int]) -> Deletions:
+        """Those of what a document with this state vector never had."""
+        return Deletions(
+            {
+                author: [(max(begin, had), end) for begin, end in ranges if end > had]
+                for author, ranges in self.ranges.items()
+                for had in (state.get(author, 0),)
+            }
         )
 
     def and_before(self, state: Mapping[int, int]) -> Deletions:
