@@ -11,7 +11,9 @@ from anyio.lowlevel import checkpoint
 from pycrdt import UndoManager
 
 from tests.documents.conftest import ROOM, Site, Tab, sources
-from tests.documents.test_replaced_cells import AB, add
+from tests.documents.test_replaced_cells import AB, BA, add, take_up
+from tests.documents.test_returning_tabs import come_back
+from tests.notebooks import cell, notebook
 from tests.room.waiting import until
 from ydoc_exec.documents.open_document import OpenDocument
 
@@ -166,3 +168,102 @@ async def test_a_cell_that_is_moved_twice_is_there_once(site: Site) -> None:
         add(other, "b", "!")
         await other.flush()
         await everywhere(document, ["one", "two!"], one, other)
+
+
+async def hear(document: OpenDocument, tab: Tab) -> None:
+    """Let a tab read what it was sent, and answer, until nothing is noted for it any more."""
+    tab.reading.set()
+    with fail_after(10):
+        while document.room.is_noting(tab.client):
+            await tab.flush()
+            await checkpoint()
+
+
+@pytest.mark.parametrize("how", [remove, move])
+@pytest.mark.parametrize("hears", ["who types", "who removes"])
+@pytest.mark.parametrize("order", ["typed, removed", "removed, typed", "typed, told, removed"])
+async def test_what_is_typed_into_a_cell_that_was_made_anew_and_that_somebody_else_removes(
+    site: Site, how: Callable[[Tab], None], hears: str, order: str
+) -> None:
+    """None of the three knows what the others do."""
+    async with opened(site) as (document, one, other):
+        one.reading, other.reading = Event(), Event()
+        await take_up(site, document, BA)
+        for what in order.split(", "):
+            if what == "typed":
+                add(other, "b", "!")
+            elif what == "removed":
+                how(one)
+            else:
+                await hear(document, other)
+            await one.flush()
+            await other.flush()
+        for tab in (one, other) if hears == "who removes" else (other, one):
+            await hear(document, tab)
+        assert sorted(sources(document)) == ["one", "two!"]
+        await everywhere(document, sources(document), one, other)
+        assert sorted(one.ids) == ["a", "b"]
+        assert site.copies == []
+
+
+async def test_a_cell_that_was_made_anew_goes_when_somebody_types_into_it_and_then_removes_it(
+    site: Site,
+) -> None:
+    async with opened(site) as (document, one, _):
+        one.reading = Event()
+        await take_up(site, document, BA)
+        add(one, "b", "!")
+        await one.flush()
+        remove(one)
+        await one.flush()
+        await hear(document, one)
+        assert sources(document) == ["one"]
+
+
+async def test_what_is_typed_into_a_cell_that_is_gone_for_who_comes_first(site: Site) -> None:
+    """It repeats that the cell was deleted, as it does of all that ever was."""
+    async with opened(site) as (document, one, other):
+        other.leave()
+        await until(lambda: other.client not in document.room.clients)
+        await take_up(site, document, notebook(cell("a", "one")))
+        await until(lambda: one.ids == ["a"])
+        await everywhere(document, ["one"], one)
+        one.leave()
+        tabs = []
+        for before, text in (one, ""), (other, "!"):
+            tab = Tab()
+            tab.doc.apply_update(before.doc.get_update())
+            if text:
+                add(tab, "b", text)
+            tab._unsent.clear()
+            await come_back(tab, document, document.lineage)
+            tabs.append(tab)
+        await everywhere(document, ["one", "two!"], *tabs)
+
+
+async def test_what_somebody_typed_while_away_into_a_cell_that_they_moved_then_is_there_once(
+    site: Site,
+) -> None:
+    """They are asked twice, as the server was started again meanwhile, and the second answer repeats the first."""
+    async with site.opened(AB) as document:
+        one, other = Tab(), Tab()
+        await one.come_to(document)
+        await other.come_to(document)
+        other.leave()
+        await until(lambda: other.client not in document.room.clients)
+        add(one, "b", " more")
+        await one.flush()
+        await until(lambda: site.on_disk == ["one", "two more"])
+    async with site.opened() as document:
+        again = Tab()
+        again.doc.apply_update(other.doc.get_update())
+        add(again, "b", "!")
+        move(again)
+        # It does not run, and the server says so: what it has to be told.
+        again.notebook.ycells[0]["execution_state"] = "running"
+        again._unsent.clear()
+        await come_back(again, document, document.lineage)
+        await hear(document, again)
+        await everywhere(document, sources(document), again)
+        assert sorted(sources(document)) == ["one", "two!"]
+        assert site.copies

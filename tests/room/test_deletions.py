@@ -14,7 +14,8 @@ from pycrdt import Array, Doc, Map, Text, TransactionEvent
 
 from tests.node_process import NodeProcess
 from ydoc_exec.errors import ProtocolError
-from ydoc_exec.room.deletions import MAX_DEPTH, Deletions, all_but, read_deletions
+from ydoc_exec.room.deletions import MAX_DEPTH, Deletions, all_but, read_deletions, without_deletions
+from ydoc_exec.room.state_vector import clocks
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 places = st.integers(0, 30)
@@ -136,6 +137,43 @@ def test_deleted_text_counts_in_utf_16(pieces: list[str], keep: int) -> None:
     assert (
         sum(read_deletions(update).units for update in recorded.updates) == len(gone.encode("utf-16-le")) // 2
     )
+
+
+@given(edits=edits)
+def test_without_deletions_an_update_inserts_what_it_did(edits: list[tuple[Any, ...]]) -> None:
+    recorded = Recorded()
+    for name, *given_ in edits:
+        with recorded.doc.transaction():
+            play(recorded, name, *given_)
+    recorded.doc.unobserve(recorded.subscription)
+    other: Doc[Any] = Doc()
+    for update in recorded.updates:
+        inserting = without_deletions(update)
+        assert read_deletions(inserting).units == 0
+        other.apply_update(inserting)
+    assert clocks(other.get_state()) == clocks(recorded.doc.get_state())
+
+
+def test_what_was_deleted_stays_without_deletions(recorded: Recorded) -> None:
+    recorded.text += "some text"
+    with recorded.doc.transaction():
+        del recorded.text[0:5]
+        recorded.list.append("and more")
+    other: Doc[Any] = Doc()
+    for update in recorded.updates:
+        other.apply_update(without_deletions(update))
+    assert str(other.get("text", type=Text)) == "some text"
+    assert list(other.get("list", type=Array)) == ["and more"]
+
+
+def test_deletions_and_all_that_was_before() -> None:
+    both = Deletions({1: [(2, 4), (7, 9)], 2: [(5, 6)]}).and_before({1: 3, 2: 1, 3: 2})
+    assert both == Deletions({1: [(0, 4), (7, 9)], 2: [(0, 1), (5, 6)], 3: [(0, 2)]})
+
+
+def test_deletions_of_what_a_document_never_had() -> None:
+    beyond = Deletions({1: [(2, 4), (7, 9)], 2: [(5, 6)], 3: [(0, 2)]}).beyond({1: 8, 2: 6})
+    assert beyond == Deletions({1: [(8, 9)], 2: [], 3: [(0, 2)]})
 
 
 def test_what_a_cell_contained_counts_with_it(recorded: Recorded) -> None:

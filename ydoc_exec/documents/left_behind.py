@@ -31,7 +31,7 @@ class LeftBehind:
     def is_over(self, state: bytes) -> bool:
         return False
 
-    def note(self, update: bytes) -> None:
+    def note(self, update: bytes, *, live: bool) -> None:
         self._tab.had(self._tab.seen_by_who_deletes(read_deletions(update)))
         self._tab.note(update)
 

@@ -14,7 +14,7 @@ from ydoc_exec.documents.taken_in import Settler
 from ydoc_exec.documents.text_edits import is_within, units
 from ydoc_exec.documents.union import sources_of
 from ydoc_exec.ids import RoomId
-from ydoc_exec.room.deletions import Deletions, read_deletions
+from ydoc_exec.room.deletions import Deletions, read_deletions, without_deletions
 from ydoc_exec.room.state_vector import clocks
 
 
@@ -33,6 +33,9 @@ class Replaced:
         self._by_client = False
         self._unite = True
         self._before: ReturningTab | None = None
+        self._removed: frozenset[str] = frozenset()
+        self._undeleted: ReturningTab | None = None
+        """The same as if no client had removed these cells: others type into them who do not know that either."""
 
     @property
     def size(self) -> int:
@@ -88,18 +91,58 @@ class Replaced:
         # What only deletes is in no state vector.
         return bool(self._news) and all(there.get(author, 0) >= clock for author, clock in self._news.items())
 
-    def note(self, update: bytes) -> None:
-        before = self._look_closer()
+    def note(self, update: bytes, *, live: bool) -> None:
+        before, deletions = self._look_closer(), read_deletions(update)
+        self._note_removed(before, update, deletions, live)
         # Who was away may move a cell, or remove it, and not have seen all that is in it.
-        before.had(before.seen_by_who_deletes(read_deletions(update)))
+        before.had(before.seen_by_who_deletes(deletions))
         before.note(update)
 
     def settle(self) -> None:
-        if self._before is not None:
-            # Whether a client knows of what only deletes cannot be told. If it does it repeats that, also when they are
-            # there again.
-            removals = bool(self._news) and not self._by_client
-            self._reunion.settle(self._before, self._gone.__contains__, unite=self._unite, removals=removals)
+        try:
+            if self._undeleted is not None:
+                # First, so that a cell that has more than was seen by who removed it stays where it is.
+                self._reunion.settle(self._undeleted, self._removed.__contains__, unite=True, removals=False)
+        finally:
+            if self._before is not None:
+                self._reunion.settle(
+                    self._before, self._gone.__contains__, unite=self._unite, removals=self._removals
+                )
+
+    @property
+    def _removals(self) -> bool:
+        # Whether a client knows of what only deletes cannot be told. If it does it repeats that, also when they are
+        # there again.
+        return bool(self._news) and not self._by_client
+
+    def _note_removed(self, before: ReturningTab, update: bytes, deletions: Deletions, live: bool) -> None:
+        """Note an update also where the cells stay that clients remove.
+
+        What others have typed into them and was not brought over yet, or type into them still, is nowhere else.
+        """
+        removed = before.deleted_by(deletions) & self._gone
+        if removed and self._undeleted is None:
+            self._undeleted = before.aside()
+        if self._undeleted is None:
+            return
+        here = self._undeleted
+        again = here.deleted_by(deletions)
+        self._removed |= removed
+        if not again:
+            here.note(update)
+            return
+        there, state = here.sources(), clocks(here.state_vector)
+        here.note(without_deletions(update))
+        # The copies of those who move one are noted with the rest.
+        inserted = dict(here.inserted().values())
+        here.drop_inserted()
+        # Who repeats what they were told names what others typed that nobody has seen; not what they bring themselves.
+        known = here.known_to(deletions if live or self._removals else deletions.beyond(state))
+        now = here.sources()
+        known |= {
+            name: now[name] for name in again if name in inserted and is_within(there[name], inserted[name])
+        }
+        here.had({name: source for name, source in known.items() if name in again})
 
     def _view(self) -> YBaseDoc:
         doc: Doc[Any] = Doc()

@@ -21,6 +21,7 @@ from ydoc_exec.documents.union import (
     Item,
     cell_items,
     doubled_cells,
+    drop_cells,
     inserted_cells,
     named_items,
     sources_of,
@@ -53,6 +54,7 @@ class ReturningTab:
             doubled = doubled_cells(self.view)
             self.content: Any = document_types.content_of(self.view)
         """What it had when it was last looked at: see ``look``."""
+        self._looked: Mapping[int, int] = clocks(self._doc.get_state())
         self._items = cell_items(self.view)
         names = {item: name for item, (name, _) in inserted_cells(self.view, frozenset()).items()}
         others = {name for item, name in names.items() if item not in doubled}
@@ -116,11 +118,15 @@ class ReturningTab:
         with guarded("an update could not be applied"):
             self._doc.apply_update(update)
 
+    def deleted_by(self, deletions: Deletions) -> frozenset[str]:
+        """The ids of its cells that these deletions delete."""
+        if deletions.units < CELL_UNITS:
+            return frozenset()
+        return frozenset(name for name, item in self.cells().items() if item in deletions)
+
     def seen_by_who_deletes(self, deletions: Deletions) -> dict[str, str]:
         """Of the cells that are here and these deletions delete: what of their sources they name, if it is not all."""
-        if deletions.units < CELL_UNITS or not isinstance(self.view, YNotebook):
-            return {}
-        gone = {name for name, item in named_items(self.view).items() if item in deletions}
+        gone = self.deleted_by(deletions)
         if not gone:
             return {}
         sources = sources_of(self.view)
@@ -141,7 +147,33 @@ class ReturningTab:
         before = self.content
         with guarded("a client's document cannot be read"):
             self.content = document_types.content_of(self.view)
+        self._looked = clocks(self._doc.get_state())
         return before, self.content
+
+    def known_to(self, deletions: Deletions) -> dict[str, str]:
+        """Of the sources of its cells: what these deletions name, and what was there when it was last looked at.
+
+        Of those cells of which they name more than was there.
+        """
+        state = self._doc.get_update()
+        there = seen_sources(self._room, state, Deletions({}).and_before(self._looked))
+        known = seen_sources(self._room, state, deletions.and_before(self._looked))
+        return {name: source for name, source in known.items() if source != there.get(name, source)}
+
+    def sources(self) -> dict[str, str]:
+        """The sources of its cells now, by the cells' ids."""
+        return sources_of(self.view)
+
+    def aside(self) -> ReturningTab:
+        """Another one that is what this one is, and was the same when it was last looked at."""
+        other = ReturningTab(self._room, self._doc.get_update())
+        other.content, other._items, other._looked = self.content, self._items, self._looked
+        return other
+
+    def drop_inserted(self) -> None:
+        """Delete all cells that the client has inserted since it came."""
+        if isinstance(self.view, YNotebook):
+            drop_cells(self.view, frozenset(self.inserted()))
 
     # Private
 
@@ -150,6 +182,7 @@ class ReturningTab:
         if not isinstance(self.view, YNotebook):
             return
         sources = known_sources(self._room, self._doc.get_update(), known)
+        self._looked = known
         self._items = frozenset(sources)
         there = {name: sources[item] for name, item in self.cells().items() if item in sources}
         self.had(there)

@@ -41,7 +41,7 @@ class TakenIn:
     def is_over(self, state: bytes) -> bool:
         return False
 
-    def note(self, update: bytes) -> None:
+    def note(self, update: bytes, *, live: bool) -> None:
         self._tab.note(update)
 
     def settle(self) -> None:

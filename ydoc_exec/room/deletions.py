@@ -66,11 +66,24 @@ class Deletions:
 
     def units_beyond(self, state: Mapping[int, int]) -> int:
         """How many there are that a document with this state vector never had."""
-        return sum(
-            max(0, end - max(begin, state.get(author, 0)))
-            for author, ranges in self.ranges.items()
-            for begin, end in ranges
+        return self.beyond(state).units
+
+    def beyond(self, state: Mapping[int, int]) -> Deletions:
+        """Those of what a document with this state vector never had."""
+        return Deletions(
+            {
+                author: [(max(begin, had), end) for begin, end in ranges if end > had]
+                for author, ranges in self.ranges.items()
+                for had in (state.get(author, 0),)
+            }
         )
+
+    def and_before(self, state: Mapping[int, int]) -> Deletions:
+        """These, and all that a document with this state vector has."""
+        ranges = {author: list(pairs) for author, pairs in self.ranges.items()}
+        for author, clock in state.items():
+            ranges[author] = _merged([*ranges.get(author, ()), (0, clock)])
+        return Deletions(ranges)
 
     def common_units(self, other: Deletions) -> int:
         """How much is in both."""
@@ -111,12 +124,7 @@ def read_deletions(update: bytes) -> Deletions:
     reader = _Reader(update)
     deleted: dict[int, list[tuple[int, int]]] = {}
     try:
-        for _ in range(reader.uint()):
-            structs = reader.uint()
-            reader.uint()  # client
-            reader.uint()  # clock
-            for _ in range(structs):
-                _skip_struct(reader)
+        _skip_structs(reader)
         for _ in range(reader.uint()):
             ranges = deleted.setdefault(reader.uint(), [])
             for _ in range(reader.uint()):
@@ -127,6 +135,13 @@ def read_deletions(update: bytes) -> Deletions:
     if reader.place != len(update):
         raise ProtocolError(f"{len(update) - reader.place} bytes follow the end of an update")
     return Deletions({author: _merged(ranges) for author, ranges in deleted.items()})
+
+
+def without_deletions(update: bytes) -> bytes:
+    """What the update inserts, of which ``read_deletions`` has said that it can be read."""
+    reader = _Reader(update)
+    _skip_structs(reader)
+    return update[: reader.place] + b"\x00"
 
 
 # Private
@@ -192,6 +207,15 @@ class _Reader:
     def skip_id(self) -> None:
         self.uint()
         self.uint()
+
+
+def _skip_structs(reader: _Reader) -> None:
+    for _ in range(reader.uint()):
+        structs = reader.uint()
+        reader.uint()  # client
+        reader.uint()  # clock
+        for _ in range(structs):
+            _skip_struct(reader)
 
 
 def _skip_struct(reader: _Reader) -> None:

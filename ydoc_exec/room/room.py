@@ -65,8 +65,11 @@ class Superseded(Protocol):
         """Whether a client with this state vector has what came instead."""
         ...
 
-    def note(self, update: bytes) -> None:
-        """An update that a client made before it had what came instead."""
+    def note(self, update: bytes, *, live: bool) -> None:
+        """An update that a client made before it had what came instead.
+
+        ``live``: it is what the client has just done, and not what it has when it connects or is asked.
+        """
         ...
 
     def settle(self) -> None:
@@ -452,7 +455,7 @@ class Room:
         afterwards = self._before_update(client, update, live)
         for superseded in self._talks[client].all_notes():
             try:
-                superseded.note(update)
+                superseded.note(update, live=live)
             except YdocExecError as error:
                 # If it is the update's fault, it cannot be applied either; others may have written what cannot be read.
                 logger.warning("What %s writes is not noted: %s", client.name, error)
