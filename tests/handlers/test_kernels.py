@@ -80,7 +80,8 @@ async def test_a_run_right_after_a_restart_is_not_lost(shared_server: LabServer)
             assert (await client.request("POST", f"/api/kernels/{kernel}/restart")).status_code == 200
             [run] = await client.execute(kernel, [1])
             lost, record = await ended(client, kernel, long, run)
-            assert lost["state"] == "lost"
+            # Told to end, it may have had the time to say that the cell was interrupted.
+            assert lost["state"] in ("lost", "error"), lost
             assert (record["state"], record["execution_count"]) == ("ok", 1), record
             await client.wait(lambda: client.markers() == ["idle"] * 2 and client.lines(1) == ["1"])
 

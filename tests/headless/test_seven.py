@@ -133,12 +133,16 @@ async def test_3_requests_that_are_made_one_by_one_run_in_their_order(server: La
         kernel = await client.start_kernel()
         taken: dict[int, int] = {}
         before: dict[int, set[int]] = {}
+        answered = anyio.Event()
 
         async def run_later(index: int) -> None:
             await anyio.sleep(delays.uniform(0, 0.5))
+            if index == 4:
+                await answered.wait()  # however slow the machine is, one comes after another was answered
             before[index] = set(taken)
             run = await client.execute_stock(kernel, index)
             taken[index] = (await client.run(kernel, run))["seq"]
+            answered.set()
 
         async with anyio.create_task_group() as group:
             for index in range(5):
