@@ -17,7 +17,7 @@ from ydoc_exec import sync
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
-ROUNDS = 150
+ROUNDS = 80
 FRAMES = 10
 MOST = 2 * 2**20
 """Bytes that a server may have more after three times as many rounds. What a connection leaves for half a minute
