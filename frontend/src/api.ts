@@ -145,12 +145,15 @@ async function request(
 async function refusalIn(response: Response): Promise<Refused> {
   const { status, statusText } = response;
   const body: unknown = await response.json().catch(() => null);
+  return refusal(status, body, `${status} ${statusText}`);
+}
+
+/** A refusal with this body, in its own sentence if it has one. */
+export function refusal(status: number, body: unknown, name = `${status}`): Refused {
   const message = (body as { message?: unknown } | null)?.message;
   return new Refused(
     status,
-    typeof message === 'string' && message
-      ? message
-      : `The server answered ${status} ${statusText}.`,
+    typeof message === 'string' && message ? message : `The server answered ${name}.`,
     body
   );
 }

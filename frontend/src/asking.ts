@@ -2,7 +2,7 @@ import * as decoding from 'lib0/decoding';
 import * as encoding from 'lib0/encoding';
 import type * as Y from 'yjs';
 
-import { Refused, type AcceptedRun } from './api';
+import { refusal, type AcceptedRun } from './api';
 
 /** The number of the raw messages on a room's websocket, beside the messages of the Yjs protocols. */
 const RAW_MESSAGE = 2;
@@ -167,12 +167,7 @@ function answerIn(data: unknown, id: string): Answer | null {
 
 function runsIn({ status, body }: Answer): AcceptedRun[] {
   if (status >= 400) {
-    const message = (body as { message?: unknown } | null)?.message;
-    throw new Refused(
-      status,
-      typeof message === 'string' && message ? message : `The server answered ${status}.`,
-      body
-    );
+    throw refusal(status, body);
   }
   return (body as { runs: AcceptedRun[] }).runs;
 }

@@ -94,15 +94,22 @@ WATCH_WRITES = """() => {
     });
 }"""
 
-SLOW_CONNECTION = """() => {
-    // Whatever this page sends to its rooms takes a random time, and what asks for cells up to a second.
+ASKS_FOR_CELLS = """
     const send = WebSocket.prototype.send;
-    const asks = [2, 7, ...new TextEncoder().encode('execute')];
+    const beginning = [2, 7, ...new TextEncoder().encode('execute')];
+    const asksForCells = data =>
+        data instanceof Uint8Array && beginning.every((byte, index) => data[index] === byte);
+"""
+"""What a script begins with that has another ``WebSocket.prototype.send``."""
+
+SLOW_CONNECTION = (
+    f"() => {{ {ASKS_FOR_CELLS}"
+    + """
+    // Whatever this page sends to its rooms takes a random time, and what asks for cells up to a second.
     const sent = new WeakMap();
     window.slowRequests = 0;
     WebSocket.prototype.send = function (data) {
-        const bytes = new Uint8Array(data instanceof Uint8Array ? data : 0);
-        const asking = asks.every((byte, index) => bytes[index] === byte);
+        const asking = asksForCells(data);
         window.slowRequests += asking ? 1 : 0;
         const pause = Math.random() * (asking ? 1000 : 50);
         const before = sent.get(this) ?? Promise.resolve();
@@ -110,20 +117,21 @@ SLOW_CONNECTION = """() => {
             .then(() => send.call(this, data)));
     };
 }"""
+)
 
-WATCH_REQUESTS = """() => {
-    const send = WebSocket.prototype.send;
-    const asks = [2, 7, ...new TextEncoder().encode('execute')];
+WATCH_REQUESTS = (
+    f"() => {{ {ASKS_FOR_CELLS}"
+    + """
     window.requests = [];
     WebSocket.prototype.send = function (data) {
-        const bytes = new Uint8Array(data instanceof Uint8Array ? data : 0);
-        if (asks.every((byte, index) => bytes[index] === byte)) {
-            const text = new TextDecoder().decode(bytes);
+        if (asksForCells(data)) {
+            const text = new TextDecoder().decode(data);
             window.requests.push(JSON.parse(text.slice(text.indexOf('{'))));
         }
         send.call(this, data);
     };
 }"""
+)
 
 WATCH_SAVES = """() => {
     window.saves = [];

@@ -5,20 +5,20 @@ from __future__ import annotations
 import pytest
 
 from tests.browser.conftest import OpenNotebook
+from tests.browser.notebook_page import ASKS_FOR_CELLS
 from tests.server import LabServer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 
 COUNTING = "import pathlib\nwith pathlib.Path('ran').open('a') as file: print('x', file=file)\nprint('ran')"
 
-CUT = """sends => {
+CUT = (
+    f"sends => {{ {ASKS_FOR_CELLS}"
+    + """
     // The connection is cut right after the first request, or instead of it.
-    const send = WebSocket.prototype.send;
-    const asks = [2, 7, ...new TextEncoder().encode('execute')];
     window.requests = 0;
     WebSocket.prototype.send = function (data) {
-        const bytes = new Uint8Array(data instanceof Uint8Array ? data : 0);
-        const first = asks.every((byte, index) => bytes[index] === byte) && window.requests++ === 0;
+        const first = asksForCells(data) && window.requests++ === 0;
         if (!first || sends) {
             send.call(this, data);
         }
@@ -27,6 +27,7 @@ CUT = """sends => {
         }
     };
 }"""
+)
 
 
 @pytest.mark.parametrize("sent", [True, False])

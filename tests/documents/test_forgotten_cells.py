@@ -105,19 +105,24 @@ async def test_what_a_tab_typed_while_it_was_away_is_there(
         assert site.copies == []
 
 
+async def type_before_told(document: OpenDocument, tab: Tab) -> None:
+    """It comes back, is asked what it has, and its user types: nothing that the server says is read yet."""
+    document.admit(tab.client, document.lineage)
+    await until(lambda: tab.frames)
+    await tab.greet()
+    await until(lambda: ASK in tab.frames)
+    tab.reading = Event()
+    await tab.flush()
+    add(tab, "b", "!")
+    await tab.flush()
+
+
 @pytest.mark.parametrize(("change", "expected"), CHANGES)
 async def test_what_it_types_before_it_is_told_is_there(
     site: Site, change: Change, expected: list[str]
 ) -> None:
     async with after_a_restart(site, change) as (document, tab):
-        document.admit(tab.client, document.lineage)
-        await until(lambda: tab.frames)
-        await tab.greet()
-        await until(lambda: ASK in tab.frames)
-        tab.reading = Event()
-        await tab.flush()
-        add(tab, "b", "!")
-        await tab.flush()
+        await type_before_told(document, tab)
         tab.reading.set()
         await tab.until_synced()
         await tab.flush()
@@ -131,14 +136,7 @@ async def test_what_it_typed_over_a_connection_that_was_lost_comes_before_what_i
 ) -> None:
     """The server has not noticed yet that the connection is gone, and waits for an answer on it."""
     async with after_a_restart(site, change) as (document, tab):
-        document.admit(tab.client, document.lineage)
-        await until(lambda: tab.frames)
-        await tab.greet()
-        await until(lambda: ASK in tab.frames)
-        tab.reading = Event()
-        await tab.flush()
-        add(tab, "b", "!")
-        await tab.flush()
+        await type_before_told(document, tab)
         await tab.send(b"\x02\x07barrier\x02it")
         await document.room.barrier("it", 5)
         later = again(tab)

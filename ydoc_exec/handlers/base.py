@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +12,7 @@ from tornado import web
 
 from ydoc_exec.documents.collaboration import Collaboration, FileIds
 from ydoc_exec.errors import DocumentNotFound, NotANotebook, YdocExecError
-from ydoc_exec.handlers.bodies import BadBody
+from ydoc_exec.handlers.bodies import read_json
 from ydoc_exec.ids import RoomId
 
 
@@ -52,11 +51,7 @@ class YdocExecHandler(APIHandler):
 
     def read_json(self) -> Any:
         """The body as JSON values. Raises ``BadBody``."""
-        try:
-            return json.loads(self.request.body)
-        except (ValueError, RecursionError) as error:
-            # jupyter_server's ``get_json_body`` answers 500 to bytes that are not UTF-8.
-            raise BadBody(f"it is no JSON ({error})") from None
+        return read_json(self.request.body)
 
     async def may(self, action: str, resource: str) -> bool:
         """Whether the server's authorizer lets the user do this too."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ydoc_exec.documents.execution import ExecuteRequest, KernelFor
 from ydoc_exec.errors import BadRequest
 from ydoc_exec.ids import CellId, KernelId, PromptId, RoomId, RunId
 from ydoc_exec.notebook.known_source import KnownSource
@@ -22,6 +24,14 @@ class BadBody(BadRequest):
 
     def __str__(self) -> str:
         return f"The request's body is not understood: {self.why}."
+
+
+def read_json(text: str | bytes) -> Any:
+    """JSON values. Raises ``BadBody``; jupyter_server's ``get_json_body`` answers 500 to bytes that are not UTF-8."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadBody(f"it is no JSON ({error})") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +118,27 @@ class ExecuteBody:
         fields = _object(body)
         kernel = KernelId(_string(fields, "kernel_id"))
         return kernel, cls._ours(fields, room, None, _cell_ids(fields), "ydoc_exec")
+
+    def asked_by(
+        self, user: Any, room: RoomId, kernel: KernelId | KernelFor, id: str | None = None
+    ) -> ExecuteRequest:
+        """What this user of the server asks for with it."""
+        return ExecuteRequest(
+            kernel=kernel,
+            room=room,
+            cells=self.cells,
+            user=getattr(user, "username", ""),
+            name=getattr(user, "display_name", "") or "",
+            after=self.after,
+            stop_on_error=self.stop_on_error,
+            record_timing=self.record_timing,
+            allow_stdin=self.allow_stdin,
+            known=dict(self.known),
+            request=self.request,
+            previous=self.previous,
+            id=id,
+            form=self.form,
+        )
 
     # Private
 

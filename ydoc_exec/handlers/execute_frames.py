@@ -7,7 +7,6 @@ cut off before the answer sends the same again, and has it run once.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -18,10 +17,9 @@ from tornado import web
 
 from ydoc_exec import sync
 from ydoc_exec.documents.collaboration import Collaboration
-from ydoc_exec.documents.execution import ExecuteRequest
 from ydoc_exec.errors import YdocExecError
 from ydoc_exec.handlers.answers import accepted
-from ydoc_exec.handlers.bodies import BadBody, ExecuteBody
+from ydoc_exec.handlers.bodies import BadBody, ExecuteBody, read_json
 from ydoc_exec.ids import RoomId
 
 logger = logging.getLogger(__name__)
@@ -66,17 +64,7 @@ class ExecuteFrames:
         kernel, body = ExecuteBody.read_frame(_values(request.body), self._room)
         collaboration = await self._collaboration()
         runs = await collaboration.execution.submit(
-            ExecuteRequest(
-                kernel=kernel,
-                room=self._room,
-                cells=body.cells,
-                user=getattr(user, "username", ""),
-                name=getattr(user, "display_name", "") or "",
-                stop_on_error=body.stop_on_error,
-                record_timing=body.record_timing,
-                allow_stdin=body.allow_stdin,
-                id=request.request_id,
-            )
+            body.asked_by(user, self._room, kernel, id=request.request_id)
         )
         return accepted(handler.base_url, runs)
 
@@ -84,7 +72,4 @@ class ExecuteFrames:
 def _values(body: str) -> Any:
     if len(body) > MAX_CHARACTERS:
         raise BadBody(f"it has more than {MAX_CHARACTERS} characters")
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise BadBody(f"it is no JSON ({error})") from None
+    return read_json(body)

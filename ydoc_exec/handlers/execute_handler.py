@@ -9,7 +9,7 @@ from jupyter_server.utils import url_path_join
 from tornado import web
 
 from ydoc_exec.documents.collaboration import Collaboration
-from ydoc_exec.documents.execution import ExecuteRequest, KernelFor
+from ydoc_exec.documents.execution import KernelFor
 from ydoc_exec.documents.run_records import Filter
 from ydoc_exec.errors import KernelNotFound, SourceMismatch
 from ydoc_exec.execution.run_state import RunState
@@ -33,23 +33,7 @@ class SubmittingHandler(RunsHandler):
     async def submit(self, body: ExecuteBody, room: RoomId, kernel: KernelId | KernelFor) -> list[Run]:
         """Queue the cells. Raises what ``Execution.submit`` does."""
         collaboration = await self.collaboration()
-        return await collaboration.execution.submit(
-            ExecuteRequest(
-                kernel=kernel,
-                room=room,
-                cells=body.cells,
-                user=getattr(self.current_user, "username", ""),
-                name=getattr(self.current_user, "display_name", "") or "",
-                after=body.after,
-                stop_on_error=body.stop_on_error,
-                record_timing=body.record_timing,
-                allow_stdin=body.allow_stdin,
-                known=dict(body.known),
-                request=body.request,
-                previous=body.previous,
-                form=body.form,
-            )
-        )
+        return await collaboration.execution.submit(body.asked_by(self.current_user, room, kernel))
 
     def accept(self, runs: list[Run], **more: object) -> None:
         """Answer 202 with the runs."""
