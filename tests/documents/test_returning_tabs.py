@@ -442,7 +442,8 @@ async def test_what_is_typed_into_a_cell_that_was_moved_before_the_answer_was_th
             source = tab.notebook.ycells[1]["source"]
         await tab.flush()
         tab.reading.set()
-        await until(lambda: tab.synced and len(tab._answers) == 2)  # the greeting, and the question behind the document
+        # Answered are the greeting, and the question behind the document.
+        await until(lambda: tab.synced and len(tab._answers) == 2)
         tab.reading = type(tab.reading)()
         await tab.flush()
         await until(lambda: len(sources(document)) == 2)

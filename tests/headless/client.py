@@ -9,8 +9,11 @@ it got first.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import secrets
+import struct
+import termios
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
@@ -100,6 +103,8 @@ class RoomClient:
         self._applying = False
         self._outgoing: MemoryObjectSendStream[bytes] | None = None
         self._connection: asyncio.Task[None] | None = None
+        self._socket: ClientConnection | None = None
+        self._writing = False
         self._http = httpx.AsyncClient(
             base_url=server.url,
             headers={"Authorization": f"token {server.token}"},
@@ -147,6 +152,20 @@ class RoomClient:
         await asyncio.wait((connection,))
         if not connection.cancelled():
             connection.result()
+
+    async def vanish(self) -> None:
+        """Be gone without a word when what was sent has got to the server's machine: a tab whose browser ends it."""
+        assert self._outgoing is not None, "it is not connected"
+        assert self._socket is not None
+        while self._outgoing.statistics().current_buffer_used or self._writing:  # noqa: ASYNC110 - sets no event
+            await anyio.sleep(0.002)
+        transport = self._socket.transport
+        assert not transport.get_write_buffer_size()
+        socket = transport.get_extra_info("socket")
+        while struct.unpack("i", fcntl.ioctl(socket, termios.TIOCOUTQ, bytes(4)))[0]:  # noqa: ASYNC110
+            await anyio.sleep(0.002)
+        transport.abort()
+        await self.disconnect()
 
     async def reconnect(self) -> None:
         """Come back with the document as it is here."""
@@ -425,7 +444,7 @@ class RoomClient:
             outgoing,
             anyio.create_task_group() as group,
         ):
-            self._outgoing = sending
+            self._outgoing, self._socket = sending, socket
             group.start_soon(self._read, socket)
             group.start_soon(self._write, socket, outgoing)
             group.start_soon(self._repeat_presence)
@@ -448,9 +467,11 @@ class RoomClient:
     async def _write(self, socket: ClientConnection, frames: AsyncIterator[bytes]) -> None:
         try:
             async for frame in frames:
+                self._writing = True
                 if self.hold:
                     await anyio.sleep(self.hold)
                 await socket.send(frame)
+                self._writing = False
         except ConnectionClosed:
             pass
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from itertools import pairwise
 
@@ -183,6 +185,28 @@ async def test_edits_made_while_away_arrive_on_return(shared_server: LabServer) 
         await away.connect()
         await here.wait(lambda: here.sources() == ["one typed while away", "two typed meanwhile"])
         assert away.sources() == here.sources()
+
+
+@pytest.mark.parametrize("characters", [4, 1000], ids=["a word", "more than may wait"])
+async def test_what_a_tab_sent_last_is_there_when_it_was_gone_before_the_server_read_it(
+    shared_server: LabServer, characters: int
+) -> None:
+    """Somebody types, closes the tab, and the server was busy in that moment."""
+    name = f"last{characters}.ipynb"
+    shared_server.write_notebook(name, "")
+    text = "".join(chr(ord("a") + number % 26) for number in range(characters))
+    async with (
+        RoomClient(shared_server, name) as here,
+        RoomClient(shared_server, name) as tab,
+    ):
+        await tab.barrier()
+        os.kill(shared_server.pid, signal.SIGSTOP)
+        try:
+            tab.type_into(0, text)
+            await tab.vanish()
+        finally:
+            os.kill(shared_server.pid, signal.SIGCONT)
+        await here.wait(lambda: here.source(0) == text, timeout=5)
 
 
 async def test_a_change_made_by_another_program_is_taken_up(shared_server: LabServer) -> None:

@@ -55,7 +55,8 @@ class RoomClient:
     Args:
         number: tells this client from all others of this server.
         write: begins to send one frame to the client, and does not raise. What it returns is awaited until the frame was
-            taken; it raises ``OSError`` or ``ClosedResourceError`` if it cannot be.
+            taken; it raises ``OSError`` or ``ClosedResourceError`` if it cannot be. Then nothing more is written, and what the
+            client has sent is taken until ``left`` is called.
         close: ends the connection with a websocket close code and a reason.
         may_write: whether its updates are applied. Those of a reader are dropped, whatever kind they are.
         name: for the log.
@@ -92,6 +93,7 @@ class RoomClient:
         self._outbox: Outbox | None = None
         self._patience = 0
         self._largest = 0
+        self._broken = False  # nothing can be written to it any more
         self._closed = False
 
     # The edge's side
@@ -129,7 +131,7 @@ class RoomClient:
     def put(self, frame: bytes) -> None:
         """Let the client be sent this frame. Never raises or blocks."""
         assert self._outbox is not None, "the client has not joined"
-        if self._closed:
+        if self._closed or self._broken:
             return
         self._outbox.put(frame)
         if self._idle:
@@ -163,8 +165,9 @@ class RoomClient:
             try:
                 await begun
             except (OSError, ClosedResourceError) as error:
+                # What it sent last may not have been read yet, and is, before the edge says that it left.
                 logger.debug("%s cannot be written to: %r", self.name, error)
-                self.left()
+                self._broken = True
                 return
 
     def _begin(self) -> Awaitable[None] | None:
