@@ -24,6 +24,7 @@ handler.setFormatter(logging.Formatter("%(message)s"))
 c.EventLogger.handlers = [handler]
 """
 RUNS = "https://schema.jupyter.org/ydoc_exec/run/v1"
+NOTICES = "https://schema.jupyter.org/ydoc_exec/notice/v1"
 PROMPTS = "https://schema.jupyter.org/ydoc_exec/prompt/v1"
 WAIT = "print('began', flush=True)\nimport time\ntime.sleep(600)"
 
@@ -95,6 +96,32 @@ async def test_events(tab: RoomClient, events: Path) -> None:
         assert "print" not in json.dumps(event)  # the text of the cell is for those who may read it
     assert told[-1]["reason"]
     assert told[4]["execution_count"] == 1
+
+
+async def test_an_event_says_that_a_document_and_its_file_were_changed_at_once(
+    tab: RoomClient, server: LabServer, events: Path
+) -> None:
+    def told() -> list[dict[str, Any]]:
+        found = [json.loads(line) for line in events.read_text().splitlines()]
+        return [event for event in found if event["__schema__"] == NOTICES and event["path"] == tab.path]
+
+    async def both_change(number: int) -> list[dict[str, Any]]:
+        tab.set_source(0, f"here {number}")
+        await tab.barrier()
+        server.write_notebook(tab.path, f"elsewhere {number}", "1 / 0", "print('three')", "")
+        await tab.wait(lambda: tab.state.get("dirty") is False)
+        return told()
+
+    # When it takes a second until the other program writes, the document has been saved, and both come one after the other.
+    attempts = iter(range(5))
+    while not (said := await both_change(next(attempts))):
+        pass
+    [event] = said
+    assert (event["action"], event["kind"], event["document_id"]) == ("said", "conflict", tab.document_id)
+    assert tab.source(0).startswith("here")
+    answer = await tab.request("GET", f"/api/collaboration/recovery/{tab.path}?copy={event['copy']}")
+    assert "elsewhere" in answer.text
+    assert event["text"]
 
 
 async def test_metrics(tab: RoomClient, server: LabServer) -> None:
