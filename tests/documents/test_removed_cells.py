@@ -220,6 +220,22 @@ async def test_a_cell_that_was_made_anew_goes_when_somebody_types_into_it_and_th
         assert sources(document) == ["one"]
 
 
+async def test_who_removes_a_cell_that_was_made_anew_and_one_that_they_have_just_inserted(
+    site: Site,
+) -> None:
+    async with opened(site) as (document, one, other):
+        one.reading = Event()
+        await take_up(site, document, BA)
+        remove(one)
+        await one.flush()
+        one.notebook.append_cell(cell("c", "three"))
+        await one.flush()
+        remove(one)
+        await one.flush()
+        await hear(document, one)
+        await everywhere(document, ["one"], one, other)
+
+
 async def test_what_is_typed_into_a_cell_that_is_gone_for_who_comes_first(site: Site) -> None:
     """It repeats that the cell was deleted, as it does of all that ever was."""
     async with opened(site) as (document, one, other):

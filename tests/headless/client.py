@@ -104,7 +104,7 @@ class RoomClient:
         self._outgoing: MemoryObjectSendStream[bytes] | None = None
         self._connection: asyncio.Task[None] | None = None
         self._socket: ClientConnection | None = None
-        self._writing = False
+        self._unwritten = 0
         self._http = httpx.AsyncClient(
             base_url=server.url,
             headers={"Authorization": f"token {server.token}"},
@@ -157,7 +157,7 @@ class RoomClient:
         """Be gone without a word when what was sent has got to the server's machine: a tab whose browser ends it."""
         assert self._outgoing is not None, "it is not connected"
         assert self._socket is not None
-        while self._outgoing.statistics().current_buffer_used or self._writing:  # noqa: ASYNC110 - sets no event
+        while self._unwritten:  # noqa: ASYNC110 - sets no event
             await anyio.sleep(0.002)
         transport = self._socket.transport
         assert not transport.get_write_buffer_size()
@@ -182,6 +182,7 @@ class RoomClient:
         if self._outgoing is not None:
             with suppress(anyio.BrokenResourceError):
                 self._outgoing.send_nowait(frame)
+                self._unwritten += 1
 
     def send_presence(self) -> None:
         """Tell the others who this is (again)."""
@@ -444,7 +445,7 @@ class RoomClient:
             outgoing,
             anyio.create_task_group() as group,
         ):
-            self._outgoing, self._socket = sending, socket
+            self._outgoing, self._socket, self._unwritten = sending, socket, 0
             group.start_soon(self._read, socket)
             group.start_soon(self._write, socket, outgoing)
             group.start_soon(self._repeat_presence)
@@ -467,11 +468,10 @@ class RoomClient:
     async def _write(self, socket: ClientConnection, frames: AsyncIterator[bytes]) -> None:
         try:
             async for frame in frames:
-                self._writing = True
                 if self.hold:
                     await anyio.sleep(self.hold)
                 await socket.send(frame)
-                self._writing = False
+                self._unwritten -= 1
         except ConnectionClosed:
             pass
 

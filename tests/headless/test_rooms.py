@@ -209,6 +209,26 @@ async def test_what_a_tab_sent_last_is_there_when_it_was_gone_before_the_server_
         await here.wait(lambda: here.source(0) == text, timeout=5)
 
 
+async def test_what_a_tab_sent_last_is_read_to_the_end_however_much_it_is(shared_server: LabServer) -> None:
+    """The server reads 64 kB at a time, and the network says after the first of them that the tab is gone."""
+    shared_server.write_notebook("much.ipynb", "", "")
+    async with (
+        RoomClient(shared_server, "much.ipynb") as here,
+        RoomClient(shared_server, "much.ipynb") as tab,
+    ):
+        tab.set_source(1, "x" * 5_000_000)  # the system takes much from who has sent much
+        await tab.barrier()
+        source: Text = tab.ycells[0]["source"]
+        os.kill(shared_server.pid, signal.SIGSTOP)
+        try:
+            for number in range(20):
+                source += f"{number:10000}"
+            await tab.vanish()
+        finally:
+            os.kill(shared_server.pid, signal.SIGCONT)
+        await here.wait(lambda: here.source(0) == str(source), timeout=5)
+
+
 async def test_a_change_made_by_another_program_is_taken_up(shared_server: LabServer) -> None:
     shared_server.write_notebook("outside.ipynb", "one", "two")
     async with RoomClient(shared_server, "outside.ipynb") as client:

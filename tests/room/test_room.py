@@ -7,6 +7,7 @@ import random
 import weakref
 from asyncio import Future
 from collections.abc import Awaitable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -331,6 +332,26 @@ async def test_newcomers_are_told_who_is_here() -> None:
         await until(lambda: early.presence.get(late.doc.client_id) == {"user": "late"})
         # Its own presence comes back to it: y-websocket takes silence for a broken connection.
         await until(lambda: late.doc.client_id in late.presence)
+
+
+async def test_newcomers_are_told_who_came_while_they_were_asked_what_they_have() -> None:
+    async with open_place() as place:
+        gone, other = await place.join(), await place.join()
+        await gone.say_here({"user": "gone"})
+        await until(lambda: gone.doc.client_id in other.presence)
+        place.room.forget_before({1: 1})
+        late = Peer()
+        serve = partial(place.room.serve, late.client, lambda client, state: None, is_known=lambda: True)
+        place.tasks.start_soon(serve)
+        await until(lambda: late.frames)
+        gone.leave()
+        await other.say_here({"user": "other"})
+        await until(
+            lambda: other.presence[gone.doc.client_id] is None and other.doc.client_id in other.presence
+        )
+        await late.greet()
+        await until(lambda: late.presence.get(other.doc.client_id) == {"user": "other"})
+        assert late.presence.get(gone.doc.client_id) is None
 
 
 async def test_what_the_server_says_before_anybody_comes_is_heard() -> None:

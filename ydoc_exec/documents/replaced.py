@@ -139,8 +139,11 @@ class Replaced:
         # Who repeats what they were told names what others typed that nobody has seen; not what they bring themselves.
         known = here.known_to(deletions if live or self._removals else deletions.beyond(state))
         now = here.sources()
+        # Cells that were inserted and are deleted again were dropped.
         known |= {
-            name: now[name] for name in again if name in inserted and is_within(there[name], inserted[name])
+            name: now[name]
+            for name in again & now.keys() & inserted.keys()
+            if is_within(there[name], inserted[name])
         }
         here.had({name: source for name, source in known.items() if name in again})
 

@@ -15,6 +15,7 @@ from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.base.websocket import WebSocketMixin
 from tornado import web
 from tornado.ioloop import PeriodicCallback
+from tornado.iostream import IOStream
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from ydoc_exec.documents.collaboration import Collaboration
@@ -81,6 +82,9 @@ class RoomHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
         # Without this a second small frame waits until the first is acknowledged, which may take 40 ms (Nagle's
         # algorithm and delayed acknowledgements), and what is said of a run comes in small frames.
         self.set_nodelay(True)
+        assert self.ws_connection is not None
+        assert self.ws_connection.stream is not None
+        _read_to_the_end(self.ws_connection.stream)
         number = next(_numbers)
         user = getattr(self.current_user, "username", "")
         client = RoomClient(
@@ -177,6 +181,23 @@ class _Taken:
             yield from self._future
         except WebSocketClosedError as error:
             raise ClosedResourceError from error
+
+
+def _read_to_the_end(stream: IOStream) -> None:
+    """Have it closed when its end was read, and not when it cannot be written to.
+
+    tornado closes it then, with all that the operating system has of it and was not read yet: what a closing tab sent last.
+    """
+    write = stream.write_to_fd
+
+    def write_to_fd(data: memoryview) -> int:
+        size = len(data)
+        try:
+            return write(data)
+        except ConnectionError:
+            return size  # sent to nobody, as what was on its way when the client left
+
+    stream.write_to_fd = write_to_fd  # type: ignore[method-assign]
 
 
 def _fitting(reason: str) -> str:

@@ -200,8 +200,6 @@ class Room:
         client.join(
             self, Outbox(self._backlog, self.doc.get_update, self.doc.get_state), PATIENCE * self._backlog
         )
-        # Who is here already: YRoom would tell a newcomer only about the next change.
-        client.put(self._everybody())
         self._arriving.add(client)
         self._talks[client] = _Talk()
         try:
@@ -209,6 +207,8 @@ class Room:
                 tasks.start_soon(client.write_regularly)
                 if take_in is None or await self._arrive(client, take_in, is_known):
                     self.clients.add(client)
+                    # Who is here already: YRoom would tell a newcomer only about the next change.
+                    client.put(self._everybody())
                     await self._yroom.serve(client)
                 tasks.cancel_scope.cancel()
         finally:
