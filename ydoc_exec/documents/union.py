@@ -85,6 +85,20 @@ def drop_cells(document: YNotebook, chosen: Items) -> None:
                 del document.ycells[index]
 
 
+def rename_cells(document: YNotebook, chosen: Items, names: Mapping[str, str]) -> None:
+    """Give those of these cells other ids whose ids are in ``names``."""
+    with document.ydoc.transaction():
+        for item, cell in _cells(document):
+            name = names.get(_said(cell.get("id")))
+            if name is not None and item in chosen:
+                cell["id"] = name
+
+
+def cells_beyond(document: YNotebook, before: Mapping[int, int]) -> Items:
+    """The cells that are beyond the state vector ``before``."""
+    return frozenset(item for item in _items(document.ycells) if item[1] >= before.get(item[0], 0))
+
+
 def again_inserted(document: YNotebook, before: Mapping[int, int]) -> dict[str, Item]:
     """The cells that are beyond the state vector ``before``, of which there was one already with all that is in them.
 
