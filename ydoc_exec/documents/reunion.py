@@ -291,7 +291,10 @@ class Reunion:
         """
         if not self._names or not isinstance(self._document, YNotebook):
             return
-        if inserted := cells_beyond(self._document, clocks(state)):
+        before, now = clocks(state), clocks(self._room.doc.get_state())
+        if sum(now.values()) - sum(before.values()) < CELL_UNITS:
+            return
+        if inserted := cells_beyond(self._document, before):
             with self._room.writing(FromServer()):
                 rename_cells(self._document, inserted, self._names)
 

@@ -20,7 +20,7 @@ SERVERS_MAPS = ("state", "execution", "base", "lineage")
 """Root maps in which only the server has a say, or the last word."""
 
 CELL_UNITS = 3
-"""Who deletes less has deleted no cell: that has at least an id, a type and a source."""
+"""Who inserts or deletes less has done it to no cell: that has at least an id, a type and a source."""
 
 Item = tuple[int, int]
 """The client and the clock of the item that holds a cell."""
