@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-from tests.documents.conftest import ROOM, Site, Tab
+import pytest
+from pycrdt import UndoManager
+
+from tests.documents.conftest import ROOM, Site, Tab, sources
 from tests.documents.test_returning_tabs import Away, come_back, everywhere, forget, meet, retype
 from tests.notebooks import cell, notebook
 from tests.room.waiting import until
+from ydoc_exec.documents.open_document import OpenDocument
 
 pytestmark = [
     pytest.mark.anyio,
@@ -152,3 +157,93 @@ async def test_a_copy_of_a_cell_that_was_made_while_away(site: Site) -> None:
         tab = away.again(change)
         await come_back(tab, document, away.lineage)
         await everywhere(site, document, tab, ["edited", "edited", "b", "c"])
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["nobody is there", "somebody is there"])
+@pytest.mark.parametrize("both", [True, False], ids=["both had changed it", "only the tab"])
+async def test_a_cell_is_moved_before_the_answer_is_there(site: Site, alone: bool, both: bool) -> None:
+    """The tab does not know yet what the cell is called here."""
+    away = await old_format(site)
+    if both:
+        site.write(notebook(cell(None, "edited elsewhere"), cell(None, "b"), cell(None, "c"), minor=4))
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        other = Tab()
+        if not alone:
+            await other.come_to(document)
+        tab = away.again(retype(0, "edited while away"))
+        async with unanswered(tab, document, away.lineage):
+            with tab.doc.transaction():
+                moved = {**tab.notebook.get_cell(0), "id": tab.ids[0]}
+                del tab.notebook.ycells[0]
+                tab.notebook.append_cell({**moved, "source": "edited while away, and moved"})
+                tab.notebook.append_cell(cell("new", "new"))
+        text = "edited elsewhere" if both else "edited while away, and moved"
+        await until(lambda: sorted(sources(document)) == sorted([text, "b", "c", "new"]))
+        await everywhere(site, document, tab, sources(document))
+        if both:
+            assert site.copies[-1]["cells"][2]["source"] == "edited while away, and moved"
+        if not alone:
+            await until(lambda: other.sources == tab.sources)
+
+
+async def test_what_is_typed_into_a_cell_that_was_moved_before_the_answer_was_there_is_in_the_one_that_stays(
+    site: Site,
+) -> None:
+    away = await old_format(site)
+    site.write(notebook(cell(None, "changed elsewhere"), cell(None, "b"), cell(None, "c"), minor=4))
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        await Tab().come_to(document)
+        tab = away.again()
+        document.admit(tab.client, away.lineage)
+        await until(lambda: bool(tab.frames))
+        tab.reading = type(tab.reading)()  # what the server says takes its time
+        await tab.greet()
+        await tab.flush()
+        with tab.doc.transaction():
+            moved = {**tab.notebook.get_cell(0), "id": tab.ids[0]}
+            del tab.notebook.ycells[0]
+            tab.notebook.append_cell(moved)
+            source = tab.notebook.ycells[2]["source"]
+        await tab.flush()
+        tab.reading.set()
+        # Answered are the greeting, and the question behind the document.
+        await until(lambda: tab.synced and len(tab._answers) == 2)
+        tab.reading = type(tab.reading)()
+        await tab.flush()
+        await until(lambda: len(sources(document)) == 3)
+        source += ", and more"
+        await tab.flush()
+        tab.reading.set()
+        await until(lambda: tab.sources == sources(document))
+        await tab.flush()
+        await until(lambda: sorted(sources(document)) == ["b", "c", "changed elsewhere, and more"])
+        await everywhere(site, document, tab, sources(document))
+
+
+async def test_a_cell_is_brought_back_before_the_answer_is_there(site: Site) -> None:
+    """By undoing that it was removed while the tab was away."""
+    away = await old_format(site)
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        tab = away.again()
+        undo = UndoManager(scopes=[tab.notebook.ycells], capture_timeout_millis=0)
+        del tab.notebook.ycells[0]
+        tab._unsent.clear()
+        async with unanswered(tab, document, away.lineage):
+            undo.undo()
+            assert tab.sources == ["edited", "b", "c"]
+        await everywhere(site, document, tab, ["edited", "b", "c"])
+
+
+@asynccontextmanager
+async def unanswered(tab: Tab, document: OpenDocument, lineage: str) -> AsyncIterator[None]:
+    """The tab comes back, and what is done meanwhile it does before the server's answer is there."""
+    document.admit(tab.client, lineage)
+    await until(lambda: bool(tab.frames))
+    tab.reading = type(tab.reading)()
+    await tab.greet()
+    await tab.flush()
+    yield
+    await tab.flush()
+    tab.reading.set()
+    await tab.until_synced()
+    await tab.flush()

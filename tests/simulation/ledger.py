@@ -54,6 +54,9 @@ class Ledger:
     has them."""
     outdated: dict[str, frozenset[str]] = field(default_factory=dict)
     """By tab, characters that it shows because it does not know yet that they were removed, and have come back since."""
+    reordered: set[str] = field(default_factory=set)
+    """Characters that are out of their order since somebody's own document put them so: pycrdt does when it brings back
+    a cell with a text in which something was brought back before. Yjs does not."""
     nameless: bool = False
     """Whether the file has no ids of its cells."""
     lost_histories: int = 0
@@ -95,6 +98,8 @@ class Ledger:
         for char in has - had:
             self._note_back(char, by, char in in_file)
         self.doubles.note(by, before, after, self.removed.keys())
+        if by != PROGRAM:
+            self.reordered |= self._out_of_order(after).keys() - self._out_of_order(before).keys()
         gone = {cell.id for cell in before} - {cell.id for cell in after} | set(replaced)
         self.dissolved += [(cell, by, had) for cell in sorted(gone)]
 
@@ -218,7 +223,11 @@ class Ledger:
             else:
                 ends["lost"] += 1
                 wrong.append(f"{char} of {self.typed[char].by} is lost, {self._story(char)}")
-        wrong += self._scrambled(cells, {char for char, count in counted.items() if count > 1})
+        unordered = self.reordered | {char for char, count in counted.items() if count > 1}
+        wrong += [
+            f"{char} is behind what {self.typed[char].by} typed after it, in {cell}"
+            for char, cell in self._out_of_order(cells, unordered).items()
+        ]
         return wrong, ends
 
     # Private
@@ -269,19 +278,21 @@ class Ledger:
         home = self.typed[char].cell
         return any(cell == home and char not in known for cell, _, known in self.dissolved)
 
-    def _scrambled(self, cells: list[Cell], doubled: Container[str]) -> list[str]:
-        wrong = []
+    def _out_of_order(self, cells: Iterable[Cell], unordered: Container[str] = ()) -> dict[str, str]:
+        """The characters that are behind one that was typed after them, each with the cell that it is in."""
+        found = {}
         for cell in cells:
             last: dict[tuple[int, int], int] = {}
             for char in followed(cell.source):
                 typed = self.typed.get(char)
-                if typed is None or char in doubled:
+                if typed is None or char in unordered:
                     continue
                 together = typed.burst, self.doubles.placed.get(char, 0)
                 if typed.index < last.get(together, -1):
-                    wrong.append(f"{char} is before what {typed.by} typed before it, in {cell.id}")
-                last[together] = typed.index
-        return wrong
+                    found[char] = cell.id
+                else:
+                    last[together] = typed.index
+        return found
 
     def _story(self, char: str) -> str:
         typed = self.typed[char]

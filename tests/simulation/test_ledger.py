@@ -8,7 +8,7 @@ import pytest
 from pycrdt import Doc, Text
 
 from tests.simulation.ledger import PROGRAM, Ledger
-from tests.simulation.replica import Cell
+from tests.simulation.replica import Cell, PycrdtReplica
 
 TEXT = "一丁"
 
@@ -90,3 +90,41 @@ def test_what_a_program_takes_out_while_a_tab_takes_it_out_and_brings_it_back_ma
     ledger.note_answered(ledger.as_they_are(TEXT), 1.0)
     wrong, _ = ledger.verdict(cells(TEXT[1:]), frozenset(), ())
     assert bool(wrong) == heard
+
+
+class Writer:
+    """Types into a cell, with no server, and an account of it."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger()
+        self.replica = PycrdtReplica(1)
+        self.act("insert", 0, "a", "markdown", "x")
+
+    def act(self, action: str, *parameters: Any) -> None:
+        before = self.replica.cells()
+        self.replica.act(action, *parameters)
+        self.ledger.note_change("writer", before, self.replica.cells())
+
+    def is_wrong(self, cells: list[Cell]) -> bool:
+        wrong, _ = self.ledger.verdict(cells, frozenset(), ())
+        return bool(wrong)
+
+
+def test_what_undoing_itself_puts_into_another_order_may_be_so() -> None:
+    """And nothing else that was typed together."""
+    writer = Writer()
+    text = "一丁七万丈"
+    writer.ledger.note_typed("writer", "a", text)
+    for index, char in enumerate(text):
+        writer.act("type", 0, 1 + index, char)
+    writer.act("undo_last")
+    writer.act("erase", 0, 1, 3)
+    writer.act("undo_last")
+    writer.act("type", 0, 2, "y")
+    assert writer.replica.cells()[0].source == "x一y丁七万"
+    assert writer.is_wrong(cells("x一万y丁七"))
+    writer.act("set_type", 0, "code")
+    writer.act("undo_last")
+    assert writer.replica.cells()[0].source == "x一万y丁七"
+    assert not writer.is_wrong(writer.replica.cells())
+    assert writer.is_wrong(cells("x万一y丁七"))

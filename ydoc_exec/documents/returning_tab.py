@@ -24,6 +24,7 @@ from ydoc_exec.documents.union import (
     drop_cells,
     inserted_cells,
     named_items,
+    rename_cells,
     sources_of,
 )
 from ydoc_exec.files.reconciliation import Digests
@@ -95,10 +96,13 @@ class ReturningTab:
             return
         self._names = dict(names)
         with self._doc.transaction():
-            for cell in self.view.ycells:
-                if cell.get("id") in names:
-                    cell["id"] = names[cell["id"]]
+            rename_cells(self.view, cell_items(self.view), names)
             self.content = document_types.content_of(self.view)
+
+    def rename_inserted(self, names: Mapping[str, str]) -> None:
+        """Call cells otherwise that the client has inserted since it came: by their ids, what the new ones are."""
+        if names and isinstance(self.view, YNotebook):
+            rename_cells(self.view, frozenset(self.inserted()), names)
 
     def cells(self) -> dict[str, Item]:
         """The item that holds each cell, by the cells' ids."""

@@ -24,10 +24,12 @@ from ydoc_exec.documents.union import (
     Item,
     again_inserted,
     cell_items,
+    cells_beyond,
     copies_in,
     drop_cells,
     inserted_cells,
     named_items,
+    rename_cells,
     sources_of,
     unite,
 )
@@ -81,6 +83,8 @@ class Reunion:
         self._forked: tuple[Lineage, bytes] | None = None
         self._built: Digests | None = None
         self._earlier: list[Digests] = []
+        self._names: dict[str, str] = {}
+        """What the document calls cells that came with another id, by that: where files have none, every life has its own."""
 
     def forked(self, lineage: Lineage, state: bytes) -> None:
         """The document had this state when it left this lineage: who has no more can be served as it is."""
@@ -141,7 +145,9 @@ class Reunion:
         if isinstance(self._document, YNotebook) and not document_types.has_ids_in_files(own):
             # What was never in a file with the others, as far as the tab knows, has no place there.
             names = names_as_in(tab.content["cells"], own["cells"], tab.base or None)
-            tab.rename(names | _names_of_removed(tab, own, frozenset(names.values())))
+            names |= _names_of_removed(tab, own, frozenset(names.values()))
+            tab.rename(names)
+            self._names |= names
         seen = tab.content
         if tab.copies:
             seen = _only(seen, lambda name: name not in tab.copies)
@@ -156,6 +162,9 @@ class Reunion:
             result = reconcile({}, own, seen, live)
         self._keep_conflict(result, seen, where, user)
         kept = self._unite(tab, result, keep_theirs=alone) - tab.copies
+        if self._names and isinstance(self._document, YNotebook):
+            here = named_items(self._document)
+            self._names = {other: name for other, name in self._names.items() if other not in here}
         if alone:
             # What that tab has is as it was, and so it is in others that come back like it; but not if they may have
             # what others of that lineage brought, of which the document has a version of its own.
@@ -181,6 +190,7 @@ class Reunion:
                 other one is kept.
             removals: whether cells that they removed are removed.
         """
+        tab.rename_inserted(self._names)
         before, whole = tab.look()
         after = whole
         if isinstance(self._document, YNotebook):
@@ -249,6 +259,7 @@ class Reunion:
         def afterwards() -> None:
             if strange:
                 self._room.forget_before(clocks(self._room.doc.get_state()))
+            self._name_inserted(state)
             # Whoever reads the document gives one of two cells with one id another one.
             self._drop_doubles(client, count, state)
             if removed is not None:
@@ -272,6 +283,20 @@ class Reunion:
             self._room.supersede(replaced, by=client)
 
         return afterwards
+
+    def _name_inserted(self, state: bytes) -> None:
+        """A client has inserted cells, and may not know yet what they are called here: it has moved them, for example.
+
+        ``state`` is the state vector of the document before.
+        """
+        if not self._names or not isinstance(self._document, YNotebook):
+            return
+        before, now = clocks(state), clocks(self._room.doc.get_state())
+        if sum(now.values()) - sum(before.values()) < CELL_UNITS:
+            return
+        if inserted := cells_beyond(self._document, before):
+            with self._room.writing(FromServer()):
+                rename_cells(self._document, inserted, self._names)
 
     def _drop_doubles(self, client: RoomClient, count: int, state: bytes) -> None:
         """A client has inserted cells. Those that were there already, with all that is in them, go again.

@@ -11,10 +11,10 @@ from typing import Any
 
 from jupyter_ydoc import YNotebook
 from jupyter_ydoc.ybasedoc import YBaseDoc
-from pycrdt import Doc, get_state
+from pycrdt import Doc
 
 from ydoc_exec.documents import document_types
-from ydoc_exec.documents.union import Item, inserted_cells, sources_of
+from ydoc_exec.documents.union import Item, inserted_cells
 from ydoc_exec.ids import CellId, RoomId
 from ydoc_exec.notebook.cell_results import CellResult
 from ydoc_exec.notebook.notebook import Notebook
@@ -28,7 +28,13 @@ def seen_sources(room: RoomId, state: bytes, deletions: Deletions) -> dict[str, 
     Args:
         state: the document just before, as an update.
     """
-    return sources_of(_only(room, state, deletions))
+    doc: Doc[Any] = Doc()
+    doc.apply_update(state)
+    view = document_types.wrap(room, doc)
+    # The client may not know yet what a cell is called by now.
+    names = {item: name for item, (name, _) in inserted_cells(view, frozenset()).items()}
+    _leave_only(doc, deletions)
+    return {names[item]: source for item, (_, source) in inserted_cells(view, frozenset()).items()}
 
 
 def known_sources(room: RoomId, state: bytes, known: Mapping[int, int]) -> dict[Item, str]:
@@ -59,12 +65,12 @@ def known_results(room: RoomId, state: bytes, known: Mapping[int, int]) -> dict[
 
 def _known(room: RoomId, state: bytes, known: Mapping[int, int]) -> YBaseDoc:
     """A document in which there is nothing beyond this state vector."""
-    return _only(room, state, Deletions({author: [(0, clock)] for author, clock in known.items()}))
-
-
-def _only(room: RoomId, state: bytes, units: Deletions) -> YBaseDoc:
-    """A document in which there is nothing but these units."""
     doc: Doc[Any] = Doc()
     doc.apply_update(state)
-    doc.apply_update(all_but(units, clocks(get_state(state))))
+    _leave_only(doc, Deletions({author: [(0, clock)] for author, clock in known.items()}))
     return document_types.wrap(room, doc)
+
+
+def _leave_only(doc: Doc[Any], units: Deletions) -> None:
+    """Delete everything but these units."""
+    doc.apply_update(all_but(units, clocks(doc.get_state())))

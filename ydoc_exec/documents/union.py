@@ -20,7 +20,7 @@ SERVERS_MAPS = ("state", "execution", "base", "lineage")
 """Root maps in which only the server has a say, or the last word."""
 
 CELL_UNITS = 3
-"""Who deletes less has deleted no cell: that has at least an id, a type and a source."""
+"""Who inserts or deletes less has done it to no cell: that has at least an id, a type and a source."""
 
 Item = tuple[int, int]
 """The client and the clock of the item that holds a cell."""
@@ -83,6 +83,20 @@ def drop_cells(document: YNotebook, chosen: Items) -> None:
         for index in reversed(range(len(items))):
             if items[index] in chosen:
                 del document.ycells[index]
+
+
+def rename_cells(document: YNotebook, chosen: Items, names: Mapping[str, str]) -> None:
+    """Give those of these cells other ids whose ids are in ``names``."""
+    with document.ydoc.transaction():
+        for item, cell in _cells(document):
+            name = names.get(_said(cell.get("id")))
+            if name is not None and item in chosen:
+                cell["id"] = name
+
+
+def cells_beyond(document: YNotebook, before: Mapping[int, int]) -> Items:
+    """The cells that are beyond the state vector ``before``."""
+    return frozenset(item for item in _items(document.ycells) if item[1] >= before.get(item[0], 0))
 
 
 def again_inserted(document: YNotebook, before: Mapping[int, int]) -> dict[str, Item]:
