@@ -55,8 +55,8 @@ class Ledger:
     outdated: dict[str, frozenset[str]] = field(default_factory=dict)
     """By tab, characters that it shows because it does not know yet that they were removed, and have come back since."""
     reordered: set[str] = field(default_factory=set)
-    """Characters that are out of their order since somebody's own document put them so: pycrdt does when it brings back
-    a cell with a text in which something was brought back before. Yjs does not."""
+    """Characters that are out of their order since somebody's own document put them so: pycrdt does by chance when
+    it brings back a cell with a text in which something was brought back before. Yjs does not."""
     nameless: bool = False
     """Whether the file has no ids of its cells."""
     lost_histories: int = 0
