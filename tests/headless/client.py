@@ -153,10 +153,9 @@ class RoomClient:
         if not connection.cancelled():
             connection.result()
 
-    async def vanish(self) -> None:
-        """Be gone without a word when what was sent has got to the server's machine: a tab whose browser ends it."""
-        assert self._outgoing is not None, "it is not connected"
-        assert self._socket is not None
+    async def until_sent(self) -> None:
+        """Wait until all that was sent has got to the server's machine."""
+        assert self._socket is not None, "it is not connected"
         while self._unwritten:  # noqa: ASYNC110 - sets no event
             await anyio.sleep(0.002)
         transport = self._socket.transport
@@ -164,7 +163,12 @@ class RoomClient:
         socket = transport.get_extra_info("socket")
         while struct.unpack("i", fcntl.ioctl(socket, termios.TIOCOUTQ, bytes(4)))[0]:  # noqa: ASYNC110
             await anyio.sleep(0.002)
-        transport.abort()
+
+    async def vanish(self) -> None:
+        """Be gone without a word when that has happened: a tab whose browser ends it."""
+        await self.until_sent()
+        assert self._socket is not None
+        self._socket.transport.abort()
         await self.disconnect()
 
     async def reconnect(self) -> None:

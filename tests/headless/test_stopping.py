@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from contextlib import suppress
 
 import httpx
 import pytest
-from anyio import create_task_group
+from anyio import create_task_group, to_thread
 
 from tests.conftest import Servers
+from tests.headless.client import RoomClient
+from tests.server import LabServer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
@@ -37,3 +41,21 @@ async def test_it_ends_while_a_folder_is_being_listed(servers: Servers) -> None:
             await client.get("/api/status")
             server.stop()
     assert not answered, "the folder was too small"
+
+
+@pytest.mark.parametrize("stays", [True, False], ids=["a tab that stays", "a tab that is closed"])
+async def test_what_was_sent_before_it_was_told_to_stop_is_saved(server: LabServer, stays: bool) -> None:
+    server.write_notebook("a.ipynb", "")
+    text = "".join(chr(ord("a") + number % 26) for number in range(200))
+    async with RoomClient(server, "a.ipynb") as tab:
+        await tab.barrier()
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            tab.type_into(0, text)
+            await (tab.until_sent() if stays else tab.vanish())
+            os.kill(server.pid, signal.SIGTERM)
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+        await to_thread.run_sync(server.stop)
+    [cell] = server.read_notebook("a.ipynb")["cells"]
+    assert "".join(cell["source"]) == text

@@ -56,6 +56,8 @@ class Peer:
         self.news: list[bytes] = []
         self.closed: tuple[int, str] | None = None
         self.left = False
+        self.hears = True
+        """Whether it answers at once when its connection is ended."""
         self.synced = False
         self.number = next(_numbers)
         self.write_error: Exception | None = None
@@ -149,6 +151,8 @@ class Peer:
     def _close(self, code: int, reason: str) -> None:
         assert self.closed is None, "closed twice"
         self.closed = (code, reason)
+        if self.hears:
+            self.leave()
 
 
 class Place:

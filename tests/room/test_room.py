@@ -552,6 +552,18 @@ async def test_closing_the_room_closes_its_clients() -> None:
     assert [peer.closed for peer in peers] == [(1001, "closing")] * 3
 
 
+async def test_what_is_sent_by_who_has_not_heard_that_the_room_is_closed_is_taken_for_a_while() -> None:
+    async with open_place() as place:
+        peer = await place.join()
+        peer.hears = False
+        place.room.disconnect(1001, "closing")
+        await peer.type("a" * 100)
+        await place.room.until_left(0.1)
+        await peer.type("dropped")
+        assert peer.left
+        assert str(place.text) == "a" * 100
+
+
 async def test_who_is_served_when_the_room_ends_is_closed_too() -> None:
     async with open_place() as place:
         peer = await place.join()

@@ -60,8 +60,11 @@ from ydoc_exec.store.update_log import History, UpdateLog
 
 logger = logging.getLogger(__name__)
 
+ANSWER_SECONDS = 1.0
+"""How long closing waits for what those who are disconnected have sent before they hear of it."""
+
 LEAVE_SECONDS = 1.0
-"""How long closing waits for those who are disconnected to be gone, which depends on no network."""
+"""How long it waits then for them to be gone, which depends on no network."""
 
 LAST_SAVE_SECONDS = 10.0
 """How long closing waits for the last save. The log, or a recovery copy, has what it does not get done."""
@@ -195,9 +198,9 @@ class OpenDocument:
                     if self.target is not None:
                         self.target.detach()
                     self.room.disconnect(1001, "the document is being closed")
-                    with move_on_after(LEAVE_SECONDS, shield=True):
+                    with move_on_after(ANSWER_SECONDS + LEAVE_SECONDS, shield=True):
                         # What is noted for one who was not told yet is brought over then, and is saved with the rest.
-                        await self.room.until_left()
+                        await self.room.until_left(ANSWER_SECONDS)
                     with move_on_after(LAST_SAVE_SECONDS, shield=True):
                         await self._save_last()
                     self._keep_unsaved()

@@ -317,17 +317,29 @@ class Room:
         return bool(self._talks[client].all_notes())
 
     def disconnect(self, code: int, reason: str) -> None:
-        """End every client's connection."""
-        for client in list(self.clients | self._arriving):
+        """End every client's connection. What those who take part send before they hear of it is taken."""
+        for client in self.clients:
+            client.dismiss(code, reason)
+        for client in self._arriving - self.clients:
             client.close(code, reason)
 
-    async def until_left(self) -> None:
-        """Return when nobody is here any more: what they wrote last is in the document then."""
+    async def until_left(self, patience: float) -> None:
+        """Return when nobody is here any more: what they wrote last is in the document then.
+
+        Of those who are here after ``patience`` seconds no more is read.
+        """
+        with move_on_after(patience):
+            await self._nobody_here()
+        for client in self._talks:
+            client.left()
+        await self._nobody_here()
+
+    # Private
+
+    async def _nobody_here(self) -> None:
         while self._talks:
             self._left = Event()
             await self._left.wait()
-
-    # Private
 
     def _on_update(self, event: TransactionEvent) -> None:
         update: bytes = event.update

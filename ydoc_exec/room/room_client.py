@@ -110,11 +110,15 @@ class RoomClient:
         self._sender.close()
 
     def close(self, code: int, reason: str) -> None:
-        """End the connection; only the first reason counts."""
+        """End the connection; only the first reason counts. What comes from now on is dropped."""
+        self.dismiss(code, reason)
+        self.left()
+
+    def dismiss(self, code: int, reason: str) -> None:
+        """The same, but what the client sends before it hears of it is read, until ``left`` is called."""
         if not self._closed:
             self._closed = True
             self._close(code, reason)
-        self.left()
 
     # The room's side
 
