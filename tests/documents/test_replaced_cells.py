@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from anyio import Event
+from anyio import Event, fail_after
+from anyio.lowlevel import checkpoint
 
 from tests.documents.conftest import ROOM, Life, Site, Tab, sources
 from tests.documents.test_returning_tabs import come_back
@@ -48,9 +49,12 @@ def add(tab: Tab, name: str, text: str) -> None:
 
 
 async def everywhere(document: OpenDocument, expected: list[str], *tabs: Tab) -> None:
-    await until(lambda: sources(document) == expected)
-    for tab in tabs:
-        await until(lambda tab=tab: tab.sources == expected)  # type: ignore[misc]
+    """The tabs answer what they are asked until it has come to that."""
+    with fail_after(10):
+        while any(have != expected for have in (sources(document), *(tab.sources for tab in tabs))):
+            for tab in tabs:
+                await tab.flush()
+            await checkpoint()
 
 
 async def test_what_is_typed_into_a_cell_while_another_program_moves_it_is_in_the_moved_one(
