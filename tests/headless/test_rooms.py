@@ -206,7 +206,7 @@ async def test_what_a_tab_sent_last_is_there_when_it_was_gone_before_the_server_
             await tab.vanish()
         finally:
             os.kill(shared_server.pid, signal.SIGCONT)
-        await here.wait(lambda: here.source(0) == text, timeout=5)
+        await here.wait(lambda: here.source(0) == text)
 
 
 async def test_what_a_tab_sent_last_is_read_to_the_end_however_much_it_is(shared_server: LabServer) -> None:
@@ -226,7 +226,7 @@ async def test_what_a_tab_sent_last_is_read_to_the_end_however_much_it_is(shared
             await tab.vanish()
         finally:
             os.kill(shared_server.pid, signal.SIGCONT)
-        await here.wait(lambda: here.source(0) == str(source), timeout=5)
+        await here.wait(lambda: here.source(0) == str(source))
 
 
 async def test_a_change_made_by_another_program_is_taken_up(shared_server: LabServer) -> None:
