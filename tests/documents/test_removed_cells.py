@@ -12,7 +12,7 @@ from pycrdt import UndoManager
 
 from tests.documents.conftest import ROOM, Site, Tab, sources
 from tests.documents.test_replaced_cells import AB, BA, add, take_up
-from tests.documents.test_returning_tabs import come_back
+from tests.documents.test_returning_tabs import come_back, hear
 from tests.notebooks import cell, notebook
 from tests.room.waiting import until
 from ydoc_exec.documents.open_document import OpenDocument
@@ -168,15 +168,6 @@ async def test_a_cell_that_is_moved_twice_is_there_once(site: Site) -> None:
         add(other, "b", "!")
         await other.flush()
         await everywhere(document, ["one", "two!"], one, other)
-
-
-async def hear(document: OpenDocument, tab: Tab) -> None:
-    """Let a tab read what it was sent, and answer, until nothing is noted for it any more."""
-    tab.reading.set()
-    with fail_after(10):
-        while document.room.is_noting(tab.client):
-            await tab.flush()
-            await checkpoint()
 
 
 @pytest.mark.parametrize("how", [remove, move])

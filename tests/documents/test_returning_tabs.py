@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from anyio import fail_after
+from anyio.lowlevel import checkpoint
 from jupyter_ydoc import YUnicode
 from pycrdt import Text, UndoManager
 
@@ -54,6 +56,43 @@ async def come_back(tab: Peer, document: OpenDocument, lineage: str) -> None:
         await tab.flush()
         await tab.send(b"\x02\x07barrier\x02it")
         await document.room.barrier("it", 5)
+
+
+async def hear(document: OpenDocument, tab: Peer) -> None:
+    """Let a tab read what it was sent, and answer, until nothing is noted for it any more."""
+    tab.reading.set()
+    with fail_after(10):
+        while document.room.is_noting(tab.client):
+            await tab.flush()
+            await checkpoint()
+
+
+async def move_and_type(tab: Tab, document: OpenDocument, lineage: str) -> None:
+    """The tab comes back, moves its first cell to the end before it was answered, and types into that.
+
+    The server has let it go by then; the tab has been answered, and does not know that yet.
+    """
+    document.admit(tab.client, lineage)
+    await until(lambda: bool(tab.frames))
+    tab.reading = type(tab.reading)()  # what the server says takes its time
+    await tab.greet()
+    await tab.flush()
+    cells = len(tab.ids)
+    with tab.doc.transaction():
+        moved = {**tab.notebook.get_cell(0), "id": tab.ids[0]}
+        del tab.notebook.ycells[0]
+        tab.notebook.append_cell(moved)
+        source = tab.notebook.ycells[cells - 1]["source"]
+    await tab.flush()
+    tab.reading.set()
+    # Answered are the greeting, and the question behind the document.
+    await until(lambda: tab.synced and len(tab._answers) == 2)
+    tab.reading = type(tab.reading)()
+    await tab.flush()
+    await until(lambda: len(sources(document)) == cells)
+    source += ", and more"
+    await tab.flush()
+    await hear(document, tab)
 
 
 async def meet(
@@ -430,28 +469,7 @@ async def test_what_is_typed_into_a_cell_that_was_moved_before_the_answer_was_th
         other = Tab()
         await other.come_to(document)
         tab = away.again()
-        document.admit(tab.client, away.lineage)
-        await until(lambda: bool(tab.frames))
-        tab.reading = type(tab.reading)()  # what the server says takes its time
-        await tab.greet()
-        await tab.flush()
-        with tab.doc.transaction():
-            moved = tab.notebook.get_cell(0)
-            del tab.notebook.ycells[0]
-            tab.notebook.append_cell(moved)
-            source = tab.notebook.ycells[1]["source"]
-        await tab.flush()
-        tab.reading.set()
-        # Answered are the greeting, and the question behind the document.
-        await until(lambda: tab.synced and len(tab._answers) == 2)
-        tab.reading = type(tab.reading)()
-        await tab.flush()
-        await until(lambda: len(sources(document)) == 2)
-        source += ", and more"
-        await tab.flush()
-        tab.reading.set()
-        await until(lambda: tab.sources == sources(document))
-        await tab.flush()
+        await move_and_type(tab, document, away.lineage)
         await until(lambda: sorted(sources(document)) == ["b", "changed elsewhere, and more"])
         await everywhere(site, document, tab, sources(document))
         await until(lambda: other.sources == tab.sources)

@@ -9,7 +9,15 @@ import pytest
 from pycrdt import UndoManager
 
 from tests.documents.conftest import ROOM, Site, Tab, sources
-from tests.documents.test_returning_tabs import Away, come_back, everywhere, forget, meet, retype
+from tests.documents.test_returning_tabs import (
+    Away,
+    come_back,
+    everywhere,
+    forget,
+    meet,
+    move_and_type,
+    retype,
+)
 from tests.notebooks import cell, notebook
 from tests.room.waiting import until
 from ydoc_exec.documents.open_document import OpenDocument
@@ -194,28 +202,7 @@ async def test_what_is_typed_into_a_cell_that_was_moved_before_the_answer_was_th
     async with site.serving() as life, life.documents.open(ROOM) as document:
         await Tab().come_to(document)
         tab = away.again()
-        document.admit(tab.client, away.lineage)
-        await until(lambda: bool(tab.frames))
-        tab.reading = type(tab.reading)()  # what the server says takes its time
-        await tab.greet()
-        await tab.flush()
-        with tab.doc.transaction():
-            moved = {**tab.notebook.get_cell(0), "id": tab.ids[0]}
-            del tab.notebook.ycells[0]
-            tab.notebook.append_cell(moved)
-            source = tab.notebook.ycells[2]["source"]
-        await tab.flush()
-        tab.reading.set()
-        # Answered are the greeting, and the question behind the document.
-        await until(lambda: tab.synced and len(tab._answers) == 2)
-        tab.reading = type(tab.reading)()
-        await tab.flush()
-        await until(lambda: len(sources(document)) == 3)
-        source += ", and more"
-        await tab.flush()
-        tab.reading.set()
-        await until(lambda: tab.sources == sources(document))
-        await tab.flush()
+        await move_and_type(tab, document, away.lineage)
         await until(lambda: sorted(sources(document)) == ["b", "c", "changed elsewhere, and more"])
         await everywhere(site, document, tab, sources(document))
 
