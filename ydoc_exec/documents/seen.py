@@ -67,7 +67,7 @@ def _known(room: RoomId, state: bytes, known: Mapping[int, int]) -> YBaseDoc:
     """A document in which there is nothing beyond this state vector."""
     doc: Doc[Any] = Doc()
     doc.apply_update(state)
-    _leave_only(doc, Deletions({author: [(0, clock)] for author, clock in known.items()}))
+    _leave_only(doc, Deletions({}).and_before(known))
     return document_types.wrap(room, doc)
 
 

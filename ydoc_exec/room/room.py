@@ -120,7 +120,6 @@ class Room:
         self.name = name
         self.doc = doc
         self.clients: set[RoomClient] = set()
-        self._arriving: set[RoomClient] = set()
         self._backlog = backlog
         self._save = save
         self._execute = execute
@@ -200,7 +199,6 @@ class Room:
         client.join(
             self, Outbox(self._backlog, self.doc.get_update, self.doc.get_state), PATIENCE * self._backlog
         )
-        self._arriving.add(client)
         self._talks[client] = _Talk()
         try:
             async with create_task_group() as tasks:
@@ -212,7 +210,6 @@ class Room:
                     await self._yroom.serve(client)
                 tasks.cancel_scope.cancel()
         finally:
-            self._arriving.discard(client)
             self.clients.discard(client)
             talk = self._talks.pop(client)
             client.end()
@@ -318,10 +315,11 @@ class Room:
 
     def disconnect(self, code: int, reason: str) -> None:
         """End every client's connection. What those who take part send before they hear of it is taken."""
-        for client in self.clients:
-            client.dismiss(code, reason)
-        for client in self._arriving - self.clients:
-            client.close(code, reason)
+        for client in self._talks:
+            if client in self.clients:
+                client.dismiss(code, reason)
+            else:
+                client.close(code, reason)
 
     async def until_left(self, patience: float) -> None:
         """Return when nobody is here any more: what they wrote last is in the document then.
