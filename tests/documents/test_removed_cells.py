@@ -11,7 +11,7 @@ from anyio.lowlevel import checkpoint
 from pycrdt import UndoManager
 
 from tests.documents.conftest import ROOM, Site, Tab, sources
-from tests.documents.test_replaced_cells import AB, BA, add, take_up
+from tests.documents.test_replaced_cells import AB, BA, add, everywhere, take_up
 from tests.documents.test_returning_tabs import come_back, hear
 from tests.notebooks import cell, notebook
 from tests.room.waiting import until
@@ -31,15 +31,6 @@ async def opened(site: Site) -> AsyncIterator[tuple[OpenDocument, Tab, Tab]]:
         await one.come_to(document)
         await other.come_to(document)
         yield document, one, other
-
-
-async def everywhere(document: OpenDocument, expected: list[str], *tabs: Tab) -> None:
-    """Wait until all have these texts; meanwhile the tabs answer what they are asked."""
-    with fail_after(10):
-        while not all(each == expected for each in (sources(document), *(tab.sources for tab in tabs))):
-            for tab in tabs:
-                await tab.flush()
-            await checkpoint()
 
 
 def move(tab: Tab, kind: str = "code") -> None:

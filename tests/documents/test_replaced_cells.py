@@ -49,7 +49,7 @@ def add(tab: Tab, name: str, text: str) -> None:
 
 
 async def everywhere(document: OpenDocument, expected: list[str], *tabs: Tab) -> None:
-    """The tabs answer what they are asked until it has come to that."""
+    """Wait until all have these texts; meanwhile the tabs answer what they are asked."""
     with fail_after(10):
         while any(have != expected for have in (sources(document), *(tab.sources for tab in tabs))):
             for tab in tabs:

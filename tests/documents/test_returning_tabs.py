@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from anyio import fail_after
+from anyio import Event, fail_after
 from anyio.lowlevel import checkpoint
 from jupyter_ydoc import YUnicode
 from pycrdt import Text, UndoManager
@@ -67,16 +68,32 @@ async def hear(document: OpenDocument, tab: Peer) -> None:
             await checkpoint()
 
 
+async def greet_and_wait(tab: Tab, document: OpenDocument, lineage: str) -> None:
+    """The tab comes back, and what the server says to it takes its time."""
+    document.admit(tab.client, lineage)
+    await until(lambda: bool(tab.frames))
+    tab.reading = Event()
+    await tab.greet()
+    await tab.flush()
+
+
+@asynccontextmanager
+async def unanswered(tab: Tab, document: OpenDocument, lineage: str) -> AsyncIterator[None]:
+    """The tab comes back, and what is done meanwhile it does before the server's answer is there."""
+    await greet_and_wait(tab, document, lineage)
+    yield
+    await tab.flush()
+    tab.reading.set()
+    await tab.until_synced()
+    await tab.flush()
+
+
 async def move_and_type(tab: Tab, document: OpenDocument, lineage: str) -> None:
     """The tab comes back, moves its first cell to the end before it was answered, and types into that.
 
     The server has let it go by then; the tab has been answered, and does not know that yet.
     """
-    document.admit(tab.client, lineage)
-    await until(lambda: bool(tab.frames))
-    tab.reading = type(tab.reading)()  # what the server says takes its time
-    await tab.greet()
-    await tab.flush()
+    await greet_and_wait(tab, document, lineage)
     cells = len(tab.ids)
     with tab.doc.transaction():
         moved = {**tab.notebook.get_cell(0), "id": tab.ids[0]}
@@ -87,7 +104,7 @@ async def move_and_type(tab: Tab, document: OpenDocument, lineage: str) -> None:
     tab.reading.set()
     # Answered are the greeting, and the question behind the document.
     await until(lambda: tab.synced and len(tab._answers) == 2)
-    tab.reading = type(tab.reading)()
+    tab.reading = Event()
     await tab.flush()
     await until(lambda: len(sources(document)) == cells)
     source += ", and more"
@@ -435,20 +452,12 @@ async def test_a_cell_is_moved_before_the_answer_is_there(site: Site, alone: boo
         if not alone:
             await other.come_to(document)
         tab = away.again(retype(0, "typed while away"))
-        document.admit(tab.client, away.lineage)
-        await until(lambda: bool(tab.frames))
-        tab.reading = type(tab.reading)()  # what the server says takes its time
-        await tab.greet()
-        await tab.flush()
-        with tab.doc.transaction():
-            moved = tab.notebook.get_cell(0)
-            del tab.notebook.ycells[0]
-            tab.notebook.append_cell({**moved, "source": "typed while away, and moved"})
-            tab.notebook.append_cell(cell("new", "new"))
-        await tab.flush()
-        tab.reading.set()
-        await tab.until_synced()
-        await tab.flush()
+        async with unanswered(tab, document, away.lineage):
+            with tab.doc.transaction():
+                moved = tab.notebook.get_cell(0)
+                del tab.notebook.ycells[0]
+                tab.notebook.append_cell({**moved, "source": "typed while away, and moved"})
+                tab.notebook.append_cell(cell("new", "new"))
         text = "changed elsewhere" if both else "typed while away, and moved"
         await until(lambda: sorted(sources(document)) == sorted([text, "b", "new"]))
         await everywhere(site, document, tab, sources(document))

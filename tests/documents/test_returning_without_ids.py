@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import pytest
 from pycrdt import UndoManager
 
@@ -17,10 +14,10 @@ from tests.documents.test_returning_tabs import (
     meet,
     move_and_type,
     retype,
+    unanswered,
 )
 from tests.notebooks import cell, notebook
 from tests.room.waiting import until
-from ydoc_exec.documents.open_document import OpenDocument
 
 pytestmark = [
     pytest.mark.anyio,
@@ -219,18 +216,3 @@ async def test_a_cell_is_brought_back_before_the_answer_is_there(site: Site) -> 
             undo.undo()
             assert tab.sources == ["edited", "b", "c"]
         await everywhere(site, document, tab, ["edited", "b", "c"])
-
-
-@asynccontextmanager
-async def unanswered(tab: Tab, document: OpenDocument, lineage: str) -> AsyncIterator[None]:
-    """The tab comes back, and what is done meanwhile it does before the server's answer is there."""
-    document.admit(tab.client, lineage)
-    await until(lambda: bool(tab.frames))
-    tab.reading = type(tab.reading)()
-    await tab.greet()
-    await tab.flush()
-    yield
-    await tab.flush()
-    tab.reading.set()
-    await tab.until_synced()
-    await tab.flush()

@@ -20,9 +20,6 @@ from tests.simulation.world import World
 SEEDS = 1000
 GROUP = 50
 
-OPEN: tuple[int, ...] = ()
-"""Seeds in which something is lost, and it is not known yet why: each must be mended, and its name taken from here then."""
-
 
 def _groups() -> list[Any]:
     chosen = os.environ.get("YDOC_EXEC_SEEDS")
@@ -33,14 +30,8 @@ def _groups() -> list[Any]:
             for first, last in ends
         ]
     return [
-        *(pytest.param([seed], id=f"open-{seed}", marks=pytest.mark.xfail(strict=True)) for seed in OPEN),
-        *(
-            pytest.param(
-                [seed for seed in range(start, start + GROUP) if seed not in OPEN],
-                id=f"{start}-{start + GROUP - 1}",
-            )
-            for start in range(0, SEEDS, GROUP)
-        ),
+        pytest.param(range(start, start + GROUP), id=f"{start}-{start + GROUP - 1}")
+        for start in range(0, SEEDS, GROUP)
     ]
 
 
