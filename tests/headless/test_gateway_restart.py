@@ -65,13 +65,18 @@ def record(kernel: str, run: str) -> str:
     return f"/api/kernels/{kernel}/requests/{run}"
 
 
-async def written(server: LabServer, run: str, state: str) -> None:
+async def written(server: LabServer, run: str, state: str, *, resumes: bool = True) -> None:
     """Come back when it is on the disk that the run stands so. A server that is killed before cannot know it again."""
 
     def found() -> bool:
+        if not server.runs_database.exists():
+            return False
         with closing(sqlite3.connect(f"file:{server.runs_database}?mode=ro", uri=True)) as database:
-            rows = database.execute("SELECT record FROM runs WHERE id = ? AND more IS NOT NULL", (run,))
-            return any(json.loads(record)["state"] == state for (record,) in rows)
+            rows = database.execute("SELECT record, more FROM runs WHERE id = ?", (run,))
+            return any(
+                json.loads(record)["state"] == state and (more is not None or not resumes)
+                for record, more in rows
+            )
 
     await eventually(found)
 
@@ -83,6 +88,7 @@ async def test_a_question(server: LabServer, tab: RoomClient, how: str) -> None:
     prompt = await tab.wait(lambda: tab.prompts.get(run))
     asked = {key: value for key, value in prompt.items() if key != "value"}
     await written(server, run, "input")
+    await written(server, behind, "queued", resumes=False)
     await start_again(server, tab, how)
     again = await tab.wait(lambda: tab.prompts.get(run))
     assert {key: value for key, value in again.items() if key != "value"} == asked
