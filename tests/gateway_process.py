@@ -169,6 +169,9 @@ class Network:
                     near.close()
                     continue
                 self._ends += [near, far]
+            for end in (near, far):
+                # What is passed on in pieces is not kept back until the piece before is acknowledged.
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for source, sink in ((near, far), (far, near)):
                 threading.Thread(target=_pass_on, args=(source, sink), daemon=True).start()
 

@@ -13,13 +13,14 @@ import random
 import secrets
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 import anyio
@@ -39,6 +40,18 @@ format "iri", which nothing here asks for. It is optional there."""
 
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 30.0
+
+
+class RecordedRun(NamedTuple):
+    """A run on the disk.
+
+    Attributes:
+        state: how it stood when it was written down.
+        resumes: whether another server is told how to go on with it.
+    """
+
+    state: str
+    resumes: bool
 
 
 class LabServer:
@@ -93,6 +106,16 @@ class LabServer:
     def runs_database(self) -> Path:
         """Where it writes down what became of runs."""
         return self._data / "ydoc_exec" / "runs.db"
+
+    def recorded_runs(self) -> dict[str, RecordedRun]:
+        """By its id, what is on the disk of each run: what another server can know when this one is killed now."""
+        if not self.runs_database.exists():
+            return {}
+        with closing(sqlite3.connect(f"file:{self.runs_database}?mode=ro", uri=True)) as database:
+            if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone():
+                return {}  # it is being made
+            rows = database.execute("SELECT id, record, more FROM runs").fetchall()
+        return {run: RecordedRun(json.loads(record)["state"], more is not None) for run, record, more in rows}
 
     def start(self) -> None:
         """Start, and come back when requests are answered."""

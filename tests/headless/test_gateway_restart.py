@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import closing
 
 import anyio
 import pytest
@@ -69,14 +66,8 @@ async def written(server: LabServer, run: str, state: str, *, resumes: bool = Tr
     """Come back when it is on the disk that the run stands so. A server that is killed before cannot know it again."""
 
     def found() -> bool:
-        if not server.runs_database.exists():
-            return False
-        with closing(sqlite3.connect(f"file:{server.runs_database}?mode=ro", uri=True)) as database:
-            rows = database.execute("SELECT record, more FROM runs WHERE id = ?", (run,))
-            return any(
-                json.loads(record)["state"] == state and (more is not None or not resumes)
-                for record, more in rows
-            )
+        recorded = server.recorded_runs().get(run)
+        return recorded is not None and recorded.state == state and (recorded.resumes or not resumes)
 
     await eventually(found)
 

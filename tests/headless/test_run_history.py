@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,26 +9,11 @@ import pytest
 
 from tests.conftest import Servers
 from tests.headless.client import RoomClient
+from tests.headless.test_gateway_restart import written
 from tests.headless.test_runs import Place, gate
 from tests.server import LabServer, eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
-
-
-def database(server: LabServer) -> Path:
-    return server.root.parent / "data" / "ydoc_exec" / "runs.db"
-
-
-def written(server: LabServer, *runs: str) -> bool:
-    """Whether all of these are in the database, as under way or not."""
-    if not database(server).exists():
-        return False
-    with closing(sqlite3.connect(f"file:{database(server)}?mode=ro", uri=True)) as connection:
-        try:
-            found = {row[0] for row in connection.execute("SELECT id FROM runs")}
-        except sqlite3.OperationalError:  # it is being made
-            return False
-    return found >= set(runs)
 
 
 def known(server: LabServer, kernel: str, path: str = "") -> Any:
@@ -52,7 +35,8 @@ async def test_a_server_is_started_again(server: LabServer, how: str) -> None:
         cut = [await place.read(f"/{run['run_id']}") for run in cut]
         if how == "killed":
             # What was asked for in the last half second a killed server may have forgotten.
-            await eventually(lambda: written(server, *(run["run_id"] for run in (*ended, *cut))))
+            for run in (*ended, *cut):
+                await written(server, run["run_id"], run["state"], resumes=False)
             server.kill()
         else:
             server.stop()
@@ -100,7 +84,7 @@ async def test_what_is_forgotten_in_memory_is_known(servers: Servers) -> None:
         assert [record["state"] for record in records] == ["ok"] * 3
         assert [run["run_id"] for run in (await place.read())["requests"]] == runs[::-1]
         # Long ago enough to be written down.
-        await eventually(lambda: written(server, *runs))
+        await eventually(lambda: server.recorded_runs().keys() >= set(runs))
         assert [await place.read(f"/{run}") for run in runs] == records
 
 
@@ -115,7 +99,7 @@ async def test_for_how_long_runs_are_known(servers: Servers) -> None:
             kernel = await client.start_kernel()
             [run] = await client.execute(kernel, [0])
             assert await client.ends(kernel, [run]) == ["ok"]
-        await eventually(lambda: written(server, run))
+        await eventually(lambda: run in server.recorded_runs())
         return f"/api/kernels/{kernel}/requests/{run}"
 
     old = await run()

@@ -261,42 +261,57 @@ class Diverted:
         return {**self._manager.get_connection_info(session=session), "stdin_port": self._stdin_port}
 
 
-@pytest.mark.parametrize("comes", [True, False])
 async def test_a_kernel_can_ask_as_soon_as_the_link_is_up(
-    kernels: Kernels, kernel_id: KernelId, monkeypatch: pytest.MonkeyPatch, comes: bool
+    kernels: Kernels, kernel_id: KernelId, tmp_path: Path
 ) -> None:
-    """What it asks before its stdin socket is connected to ours is heard by nobody. A kernel that has none runs all the
-    same."""
-    monkeypatch.setattr(kernel_link, "STDIN_PATIENCE", 30 if comes else 0.5)
+    """What it asks before its stdin socket is connected to ours is heard by nobody."""
     manager = kernels.get_kernel(kernel_id)
-    heard: list[str] = []
+    port = manager.get_connection_info()["stdin_port"]
+    go = tmp_path / "go"
+    away = f"socket, port = get_ipython().kernel.stdin_socket, 'tcp://127.0.0.1:{port}'\nsocket.unbind(port)"
+    back = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.01)\ntime.sleep(0.5)\nsocket.bind(port)"
     asked = anyio.Event()
 
     def deliver(channel: Channel, message: Message) -> None:
-        heard.append(channel)
+        if channel == "iopub":
+            go.touch()
         if message["msg_type"] == "input_request":
             asked.set()
+
+    context = open_context()
+    try:
+        async with somebody(kernels, kernel_id) as other:
+            reply = await other.execute(away, reply=True, timeout=30)
+            assert reply["content"]["status"] == "ok"
+            other.execute(back)
+            async with KernelLink.connect(kernel_id, manager, context, deliver, timeout=30) as link:
+                link.execute("input('Name?')", stop_on_error=True, allow_stdin=True)
+                with anyio.fail_after(10):
+                    await asked.wait()
+    finally:
+        context.destroy(linger=0)
+    await kernels.interrupt_kernel(kernel_id)
+
+
+async def test_a_kernel_that_cannot_ask_runs_all_the_same(
+    kernels: Kernels, kernel_id: KernelId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel_link, "STDIN_PATIENCE", 0.5)
+    manager = kernels.get_kernel(kernel_id)
+    ended = anyio.Event()
+
+    def deliver(channel: Channel, message: Message) -> None:
+        if message["msg_type"] == "execute_reply":
+            ended.set()
 
     context = open_context()
     with Network(manager.get_connection_info()["stdin_port"]) as network:
         network.cut()
         diverted: Any = Diverted(manager, network.port)
         try:
-            async with anyio.create_task_group() as tasks:
-
-                async def mend() -> None:
-                    while "iopub" not in heard:  # noqa: ASYNC110 - what is heard announces nothing
-                        await anyio.sleep(0.01)
-                    await anyio.sleep(0.5)
-                    network.mend()
-
-                if comes:
-                    tasks.start_soon(mend)
-                async with KernelLink.connect(kernel_id, diverted, context, deliver, timeout=30) as link:
-                    link.execute("input('Name?')" if comes else "1", stop_on_error=True, allow_stdin=True)
-                    if comes:
-                        with anyio.fail_after(10):
-                            await asked.wait()
+            async with KernelLink.connect(kernel_id, diverted, context, deliver, timeout=30) as link:
+                link.execute("1", stop_on_error=True, allow_stdin=True)
+                with anyio.fail_after(10):
+                    await ended.wait()
         finally:
             context.destroy(linger=0)
-    await kernels.interrupt_kernel(kernel_id)
