@@ -79,6 +79,37 @@ async def test_a_kernel_that_says_nothing_while_it_waits(
         assert place.target.text(run) == "before\nName? Ada\n"
 
 
+@pytest.mark.parametrize("stops", [True, False])
+async def test_a_kernel_that_goes_on_printing_while_it_waits(
+    kernels: Kernels, kernel_id: KernelId, monkeypatch: pytest.MonkeyPatch, stops: bool
+) -> None:
+    """What it prints may be what it has printed before, and be late. It may also have no end."""
+    monkeypatch.setattr(kernel_runner, "MARK_PATIENCE", 1.5)
+    monkeypatch.setattr(kernel_runner, "MARK_LIMIT", 60.0 if stops else 1.0)
+    source = f"""\
+import threading, time
+over = False
+def say():
+    for number in range(25 if {stops} else 10**9):
+        if over: break
+        print(number, flush=True)
+        time.sleep(0.1)
+threading.Thread(target=say, daemon=True).start()
+input('Name?')"""
+    async with watched(kernels) as (place, _):
+        await place.run(kernel_id, "1")
+        link = (await place.runner(kernel_id))._link
+        assert link is not None
+        monkeypatch.setattr(link, "mark", lambda: "never heard", raising=False)
+        [run] = await place.submit(kernel_id, source)
+        await asks(place, run, "Name?")
+        if stops:
+            assert place.target.text(run).split() == [str(number) for number in range(25)]
+        await answer(place, run, "Ada")
+        await place.target.wait_ended(run)
+        await place.run(kernel_id, "over = True")
+
+
 async def test_what_happens_to_questions_is_told(kernels: Kernels, kernel_id: KernelId) -> None:
     async with watched(kernels) as (place, steps):
         [run] = await place.submit(

@@ -86,8 +86,10 @@ END_OF_FILE = "\x04"
 """What ipykernel takes for the end of all input: ``input()`` raises ``EOFError``."""
 
 MARK_PATIENCE = 0.5
-"""Seconds for which a question is held back until all that was printed before it is here, for kernels that answer nothing
-while they wait for input."""
+MARK_LIMIT = 5.0
+"""A question is held back until all that was printed before it is here. Of a kernel that answers nothing while it waits for
+input that is so when it has said nothing of the cell for ``MARK_PATIENCE`` seconds. Threads may go on printing for ever, so
+it is shown after ``MARK_LIMIT`` seconds in any case."""
 
 BUSY_PAUSE = 4.0
 LONGEST_PAUSE = 1.0
@@ -679,7 +681,12 @@ class KernelRunner:
         self._start_task(self._show_prompt_in_time, prompt)
 
     async def _show_prompt_in_time(self, prompt: Prompt) -> None:
-        await sleep(MARK_PATIENCE)
+        execution, limit = self._executions.get(prompt.run), monotonic() + MARK_LIMIT
+        while execution is not None and execution.asking is prompt:
+            rest = min(execution.heard_at + MARK_PATIENCE, limit) - monotonic()
+            if rest <= 0:
+                break
+            await sleep(rest)
         self._marks = {mark: other for mark, other in self._marks.items() if other is not prompt}
         self._show_prompt(prompt)
 
