@@ -468,6 +468,36 @@ async def test_a_cell_is_moved_before_the_answer_is_there(site: Site, alone: boo
             await until(lambda: other.sources == tab.sources)
 
 
+@pytest.mark.parametrize("place", [0, 1], ids=["to the top", "to the end"])
+async def test_a_cell_that_was_moved_before_the_answer_was_there_is_once_in_a_file_that_is_saved_meanwhile(
+    site: Site, place: int
+) -> None:
+    """It is there twice for a moment, and saving gives one of them another id."""
+    away = await rebuilt(site)
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        other = Tab()
+        await other.come_to(document)
+        tab = away.again(retype(0, "typed while away"))
+        await greet_and_wait(tab, document, away.lineage)
+        with tab.doc.transaction():
+            moved = tab.notebook.get_cell(0)
+            del tab.notebook.ycells[0]
+            tab.notebook.ycells.insert(
+                place,
+                tab.notebook.create_ycell({**moved, "source": "typed while away, and moved"}),
+            )
+        await tab.flush()
+        await until(lambda: len(sources(document)) == 3)
+        await document.mirror.save()
+        tab.reading.set()
+        await hear(document, tab)
+        await until(lambda: sorted(sources(document)) == ["b", "typed while away, and moved"])
+        await everywhere(site, document, tab, sources(document))
+        assert sorted(tab.ids) == ["cell-a", "cell-b"]
+        await until(lambda: other.sources == tab.sources)
+        assert not site.copies
+
+
 async def test_what_is_typed_into_a_cell_that_was_moved_before_the_answer_was_there_is_in_the_one_that_stays(
     site: Site,
 ) -> None:

@@ -15,6 +15,7 @@ from ydoc_exec.documents.ancestry import write_base, write_lineage
 from ydoc_exec.documents.cell_order import longest_ascending
 from ydoc_exec.documents.readable import complete, tell_apart
 from ydoc_exec.documents.text_edits import replace_text
+from ydoc_exec.documents.union import Item
 from ydoc_exec.errors import BadRoomId
 from ydoc_exec.files.cell_ids import identify
 from ydoc_exec.files.decision import Fingerprint
@@ -71,22 +72,22 @@ def build(room: RoomId, content: Any, print_: Fingerprint) -> bytes:
     return doc.get_update()
 
 
-def content_of(document: YBaseDoc) -> Any:
+def content_of(document: YBaseDoc, told: dict[Item, str] | None = None) -> Any:
     """A document's content as the contents API has it, with an id in every cell, whatever its format.
 
-    Reading a notebook gives cells with the id of another cell a new one, and the parts that a cell lacks: who calls it
-    writes.
+    Reading a notebook gives cells with the id of another cell a new one (for ``told`` see ``tell_apart``), and the parts
+    that a cell lacks: who calls it writes.
     """
     if not isinstance(document, YNotebook):
         return document.get()
-    return _with_cells(document, lambda cell, name: {**cell, "id": name})
+    return _with_cells(document, told, lambda cell, name: {**cell, "id": name})
 
 
-def file_content_of(document: YBaseDoc) -> Any:
+def file_content_of(document: YBaseDoc, told: dict[Item, str] | None = None) -> Any:
     """A document's content as its file is to have it. Who calls it writes, as for ``content_of``."""
     if not isinstance(document, YNotebook):
         return document.get()
-    return _with_cells(document, lambda cell, _: cell)
+    return _with_cells(document, told, lambda cell, _: cell)
 
 
 def has_ids_in_files(notebook: dict[str, Any]) -> bool:
@@ -189,9 +190,13 @@ def _is_trusted(metadata: Any) -> bool:
     return bool(metadata is not None and metadata.get("trusted"))
 
 
-def _with_cells(document: YNotebook, make: Callable[[dict[str, Any], str], dict[str, Any]]) -> Any:
+def _with_cells(
+    document: YNotebook,
+    told: dict[Item, str] | None,
+    make: Callable[[dict[str, Any], str], dict[str, Any]],
+) -> Any:
     complete(document)
-    names = tell_apart(document)
+    names = tell_apart(document, told)
     content = document.get()
     if len(content["cells"]) != len(names):
         return content  # it has left out the copies itself

@@ -294,13 +294,13 @@ class OpenDocument:
             require_format(self.document)
         with self.room.writing(FromServer()):
             try:
-                return document_types.file_content_of(self.document)
+                return self._reunion.read(document_types.file_content_of)
             except (ValueError, OverflowError):
                 if not isinstance(self.document, YNotebook):
                     raise
                 logger.warning("%s holds numbers that are none; they are replaced by null", self.room_id)
                 replace_non_finite(self.document)
-                return document_types.file_content_of(self.document)
+                return self._reunion.read(document_types.file_content_of)
 
     def cell_ids(self) -> list[str]:
         # Copies are in no content.
@@ -479,7 +479,7 @@ class OpenDocument:
     def _content(self) -> Any:
         """The content, with an id in every cell."""
         with self.room.writing(FromServer()):
-            return document_types.content_of(self.document)
+            return self._reunion.read(document_types.content_of)
 
     # Private: sinks, called from inside transactions: they only take notes
 

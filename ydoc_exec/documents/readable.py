@@ -17,6 +17,8 @@ from uuid import NAMESPACE_OID, uuid4, uuid5
 from jupyter_ydoc import YNotebook
 from pycrdt import Array, Assoc, Map, Text
 
+from ydoc_exec.documents.union import Item
+
 
 def require_format(document: YNotebook) -> None:
     """Raise ``ValueError`` for a notebook that does not say its format: what it would be saved as is a guess."""
@@ -25,7 +27,7 @@ def require_format(document: YNotebook) -> None:
         raise ValueError("the notebook has lost its format")
 
 
-def tell_apart(document: YNotebook) -> list[str | None]:
+def tell_apart(document: YNotebook, told: dict[Item, str] | None = None) -> list[str | None]:
     """Let every cell have an id of its own: the id of each, or None for one that is exactly as another of its id.
 
     It is what ``YNotebook.get`` does where files have ids: copies stay in the document, and are in no content. Writes
@@ -33,6 +35,8 @@ def tell_apart(document: YNotebook) -> list[str | None]:
 
     A new id is made of the item that holds the cell. So the cell has the same one in each document that has it: in one
     that a tab brings again and again, which never hears of the id, as well as in ours.
+
+    What a cell was called that is given another id is written into ``told``, by its item.
     """
     names: list[str | None] = []
     found: dict[str, Map[Any]] = {}
@@ -42,7 +46,10 @@ def tell_apart(document: YNotebook) -> list[str | None]:
             names.append(None)
             continue
         if not name or name in found:
-            name = _name_of_item(document, index)
+            item = _item(document, index)
+            if name and told is not None:
+                told.setdefault(item, name)
+            name = str(uuid5(NAMESPACE_OID, "{}:{}".format(*item)))
             if name in found:
                 name = str(uuid4())
             cell["id"] = name
@@ -78,9 +85,9 @@ def replace_non_finite(document: YNotebook) -> None:
     _replace_in(document.ydoc.get("meta", type=Map))
 
 
-def _name_of_item(document: YNotebook, index: int) -> str:
+def _item(document: YNotebook, index: int) -> Item:
     item = document.ycells.sticky_index(index, Assoc.AFTER).to_json()["item"]
-    return str(uuid5(NAMESPACE_OID, f"{item['client']}:{item['clock']}"))
+    return int(item["client"]), int(item["clock"])
 
 
 def _without_state(cell: Map[Any]) -> dict[str, Any]:

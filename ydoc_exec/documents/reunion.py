@@ -21,6 +21,7 @@ from ydoc_exec.documents.taken_in import TakenIn
 from ydoc_exec.documents.text_edits import unite_texts
 from ydoc_exec.documents.union import (
     CELL_UNITS,
+    Inserted,
     Item,
     again_inserted,
     cell_items,
@@ -28,6 +29,7 @@ from ydoc_exec.documents.union import (
     copies_in,
     drop_cells,
     inserted_cells,
+    name_cells,
     named_items,
     rename_cells,
     sources_of,
@@ -85,6 +87,8 @@ class Reunion:
         self._earlier: list[Digests] = []
         self._names: dict[str, str] = {}
         """What the document calls cells that came with another id, by that: where files have none, every life has its own."""
+        self._told_apart: dict[Item, str] = {}
+        """What cells were called that were told apart from others of that id, while it is not settled which of them stay."""
 
     def forked(self, lineage: Lineage, state: bytes) -> None:
         """The document had this state when it left this lineage: who has no more can be served as it is."""
@@ -96,6 +100,13 @@ class Reunion:
         base = read_base(self._room.doc)
         self._earlier.append(base)
         self._built = base if built else None
+
+    def read(self, read: Callable[[YBaseDoc, dict[Item, str] | None], Any]) -> Any:
+        """The document's content by one of the readers of ``document_types``."""
+        if not self._room.notes:
+            self._told_apart.clear()
+            return read(self._document, None)
+        return read(self._document, self._told_apart)
 
     def is_known(self, session: Lineage | str | None) -> bool:
         """Whether a client that comes with this lineage can be served as it is."""
@@ -194,7 +205,9 @@ class Reunion:
         before, whole = tab.look()
         after = whole
         if isinstance(self._document, YNotebook):
-            # A cell that was moved was removed and inserted again, and the document has that cell already.
+            # A cell that was moved was removed and inserted again, and the document has that cell already. Who has read
+            # the document meanwhile has told them apart.
+            self._name_again(tab.inserted())
             while copies := copies_in(self._document, tab.inserted()):
                 self._drop_noted(copies)
             # The fields of the notebook lie in no cell.
@@ -297,6 +310,16 @@ class Reunion:
         if inserted := cells_beyond(self._document, before):
             with self._room.writing(FromServer()):
                 rename_cells(self._document, inserted, self._names)
+
+    def _name_again(self, inserted: Inserted) -> None:
+        """Call cells again what these ones are called, if they were."""
+        assert isinstance(self._document, YNotebook)
+        names = {name for name, _ in inserted.values()}
+        again = {item: name for item, name in self._told_apart.items() if name in names}
+        if again:
+            with self._room.writing(FromServer()):
+                name_cells(self._document, again)
+            self._told_apart = {item: name for item, name in self._told_apart.items() if item not in again}
 
     def _drop_doubles(self, client: RoomClient, count: int, state: bytes) -> None:
         """A client has inserted cells. Those that were there already, with all that is in them, go again.
@@ -405,7 +428,7 @@ class Reunion:
     def _content(self) -> Any:
         # Reading gives cells with the id of another cell a new one.
         with self._room.writing(FromServer()):
-            return document_types.content_of(self._document)
+            return self.read(document_types.content_of)
 
 
 def _names_of_removed(tab: ReturningTab, own: Any, taken: frozenset[str]) -> dict[str, str]:

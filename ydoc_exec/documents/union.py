@@ -94,6 +94,14 @@ def rename_cells(document: YNotebook, chosen: Items, names: Mapping[str, str]) -
                 cell["id"] = name
 
 
+def name_cells(document: YNotebook, names: Mapping[Item, str]) -> None:
+    """Give cells these ids, by the items that hold them."""
+    with document.ydoc.transaction():
+        for item, cell in _cells(document):
+            if item in names:
+                cell["id"] = names[item]
+
+
 def cells_beyond(document: YNotebook, before: Mapping[int, int]) -> Items:
     """The cells that are beyond the state vector ``before``."""
     return frozenset(item for item in _items(document.ycells) if item[1] >= before.get(item[0], 0))

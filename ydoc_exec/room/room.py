@@ -313,6 +313,11 @@ class Room:
         """Whether something is noted of what the client writes."""
         return bool(self._talks[client].all_notes())
 
+    @property
+    def notes(self) -> bool:
+        """Whether something is noted of what anybody writes."""
+        return any(talk.all_notes() for talk in self._talks.values())
+
     def disconnect(self, code: int, reason: str) -> None:
         """End every client's connection. What those who take part send before they hear of it is taken."""
         for client in self._talks:
