@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 from xdist.remote import Producer
 
+from tests.gateway_process import GatewayProcess
 from tests.groups import Groups, rank
 from tests.server import LabServer
 from tests.turns import Turns
@@ -118,3 +119,12 @@ def pytest_runtest_makereport(
         for server in _live:
             report.sections.append((f"log of the server at {server.url}", server.log[-8000:]))
     return report
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    """A Kernel Gateway of the module's own."""
+    gateway = GatewayProcess(tmp_path_factory.mktemp("gateway"))
+    gateway.start()
+    yield gateway
+    gateway.stop()

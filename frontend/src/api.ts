@@ -1,5 +1,5 @@
 import { URLExt } from '@jupyterlab/coreutils';
-import { ServerConnection } from '@jupyterlab/services';
+import { KernelAPI, ServerConnection } from '@jupyterlab/services';
 
 import type { Rights } from './prompts';
 import type { Answer, RunState } from './runs';
@@ -100,6 +100,20 @@ export class RightsApi {
       write: allowed['contents']?.includes('write') ?? false,
       execute: allowed['kernels']?.includes('execute') ?? false
     };
+  }
+}
+
+/** The kernels that the server has. */
+export class KernelsApi {
+  constructor(private readonly settings: ServerConnection.ISettings) {}
+
+  /** Whether there is this one, and who uses the page may have it do something. Throws `Refused`, or the network's error. */
+  async offers(kernelId: string): Promise<boolean> {
+    const kernels = await KernelAPI.listRunning(this.settings);
+    return (
+      kernels.some(({ id }) => id === kernelId) &&
+      (await new RightsApi(this.settings).mine()).execute
+    );
   }
 }
 

@@ -12,12 +12,13 @@ import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { Answers } from './answers';
-import { RunsApi, InputApi, RecoveryApi, RightsApi, TimeApi } from './api';
+import { RunsApi, InputApi, KernelsApi, RecoveryApi, RightsApi, TimeApi } from './api';
 import { AskedRuns } from './asked';
 import { ServerClock } from './clock';
 import { ServerCellExecutor } from './executor';
 import { PendingInput } from './input';
 import { askInDialog } from './dialog';
+import { KernelKeeper } from './kernel';
 import { NoticeBoard } from './notices';
 import { PlaceKeeper } from './places';
 import type { Rights } from './prompts';
@@ -54,10 +55,7 @@ const trust: JupyterFrontEndPlugin<void> = {
     const follow = ({ context }: NotebookPanel): void => {
       follower.follow(context.model);
     };
-    tracker.forEach(follow);
-    tracker.widgetAdded.connect((_, panel) => {
-      follow(panel);
-    });
+    everyNotebook(tracker, follow);
   }
 };
 
@@ -72,10 +70,7 @@ const places: JupyterFrontEndPlugin<void> = {
     const follow = ({ content }: NotebookPanel): void => {
       keeper.follow(content);
     };
-    tracker.forEach(follow);
-    tracker.widgetAdded.connect((_, panel) => {
-      follow(panel);
-    });
+    everyNotebook(tracker, follow);
   }
 };
 
@@ -133,10 +128,7 @@ const status: JupyterFrontEndPlugin<void> = {
         status.dispose();
       });
     };
-    tracker.forEach(follow);
-    tracker.widgetAdded.connect((_, panel) => {
-      follow(panel);
-    });
+    everyNotebook(tracker, follow);
     const settings = await registry?.load(status.id);
     const adopt = (): void => {
       labels = settings?.get('showBesidePrompt').composite !== false;
@@ -179,10 +171,7 @@ const input: JupyterFrontEndPlugin<void> = {
         pending.dispose();
       });
     };
-    tracker.forEach(follow);
-    tracker.widgetAdded.connect((_, panel) => {
-      follow(panel);
-    });
+    everyNotebook(tracker, follow);
     const adopt = (): void => {
       for (const pending of followed) {
         pending.update();
@@ -199,4 +188,29 @@ const input: JupyterFrontEndPlugin<void> = {
   }
 };
 
-export default [executor, trust, places, notices, status, input];
+const kernel: JupyterFrontEndPlugin<void> = {
+  id: '@ydoc-exec/lab:kernel',
+  description: 'Takes notebooks back to kernels that have outlived the server.',
+  autoStart: true,
+  requires: [INotebookTracker],
+  activate: (app: JupyterFrontEnd, tracker: INotebookTracker) => {
+    const api = new KernelsApi(app.serviceManager.serverSettings);
+    const follow = (panel: NotebookPanel): void => {
+      const keeper = new KernelKeeper(panel, id => api.offers(id));
+      panel.disposed.connect(() => {
+        keeper.dispose();
+      });
+    };
+    everyNotebook(tracker, follow);
+  }
+};
+
+/** Call `follow` with all open notebooks, those to come as well. */
+function everyNotebook(tracker: INotebookTracker, follow: (panel: NotebookPanel) => void): void {
+  tracker.forEach(follow);
+  tracker.widgetAdded.connect((_, panel) => {
+    follow(panel);
+  });
+}
+
+export default [executor, trust, places, notices, status, input, kernel];
