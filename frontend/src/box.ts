@@ -4,6 +4,7 @@ import type { ITranslator } from '@jupyterlab/translation';
 import { MessageLoop, type Message } from '@lumino/messaging';
 import { Signal } from '@lumino/signaling';
 import { Panel, Widget } from '@lumino/widgets';
+import type * as Y from 'yjs';
 
 import { Draft } from './draft';
 import type { Prompt } from './prompts';
@@ -27,6 +28,10 @@ export interface Kept {
   value: string;
   selection: [number, number];
   focused: boolean;
+  /** Where it was typed for everybody to see. */
+  draft: Y.Text | null;
+  /** Whether it was changed last from here. */
+  mine: boolean;
 }
 
 /** What is asked of who made the box. */
@@ -91,6 +96,22 @@ export class PromptBox {
   focus(): void {
     this.wanted = !this.stdin.isAttached;
     this.input.focus();
+  }
+
+  /** What makes another one go on where this one is. */
+  kept(): Kept {
+    if (this.stdin.isDisposed && this.last) {
+      return this.last;
+    }
+    const { value, selectionStart, selectionEnd } = this.input;
+    const end = value.length;
+    return {
+      value,
+      selection: [selectionStart ?? end, selectionEnd ?? end],
+      focused: this.focused,
+      draft: this.prompt.draft,
+      mine: this.draft?.mine ?? false
+    };
   }
 
   /** A new field in the place of the one that was answered, with what was typed. */
@@ -168,8 +189,10 @@ export class PromptBox {
     input.setAttribute('aria-label', look.label);
     this.draft?.dispose();
     this.draft = prompt.draft && new Draft(prompt.draft, input);
-    if (!this.draft && kept) {
+    if (kept && (!this.draft || (kept.mine && kept.draft !== prompt.draft))) {
+      // The server asks again for what it was asked for before it was restarted, and may not have all that was typed.
       input.value = kept.value;
+      this.draft?.push();
     }
     this.listen(stdin);
     this.applyAccess();
@@ -237,19 +260,6 @@ export class PromptBox {
       makeRoom(this.area);
     }
   };
-
-  private kept(): Kept {
-    if (this.stdin.isDisposed && this.last) {
-      return this.last;
-    }
-    const { value, selectionStart, selectionEnd } = this.input;
-    const end = value.length;
-    return {
-      value,
-      selection: [selectionStart ?? end, selectionEnd ?? end],
-      focused: this.focused
-    };
-  }
 
   private finish(): void {
     if (this.over) {

@@ -50,6 +50,11 @@ export class Draft {
     this.text.unobserve(this.pull);
   }
 
+  /** Whether what was done last was done here. */
+  get mine(): boolean {
+    return this.lastHere;
+  }
+
   /** Give the text what the field has; for changes of the field of which the browser tells nobody. */
   readonly push = (): void => {
     if (this.composing) {
@@ -61,6 +66,7 @@ export class Draft {
     const edit = difference(this.shown, field.value, caret);
     const place = (position: number): number => missed.reduce(moved, position);
     if (edit) {
+      this.lastHere = true;
       const index = place(edit.index);
       const end = Math.max(index, place(edit.index + edit.removed));
       text.doc?.transact(() => {
@@ -81,6 +87,7 @@ export class Draft {
     if (origin === this) {
       return;
     }
+    this.lastHere = false;
     if (this.composing) {
       this.missed.push(delta);
       return;
@@ -113,6 +120,7 @@ export class Draft {
   /** What the text had when the field was last made equal to it. */
   private shown: string;
   private composing = false;
+  private lastHere = false;
   /** What others did while a word was composed. */
   private readonly missed: Delta[] = [];
 }

@@ -13,6 +13,9 @@ import type { StrayPrompts } from './stray';
 /** How long a cell may take to appear, in milliseconds: one that is moved is gone for a moment. */
 const PATIENCE = 500;
 
+/** So many prompts are remembered that are not there any more. */
+const GONE_REMEMBERED = 20;
+
 /** What a page knows for all its notebooks. */
 export interface Around {
   answers: Answers;
@@ -105,8 +108,7 @@ export class PendingInput {
     for (const id of this.known) {
       if (!ids.has(id)) {
         this.known.delete(id);
-        this.boxes.get(id)?.end();
-        this.boxes.delete(id);
+        this.end(id);
         this.left.delete(id);
         this.around.stray.hide(id);
         this.around.answers.forget(id);
@@ -117,11 +119,39 @@ export class PendingInput {
     }
   }
 
+  /** It is not asked any more; a server that was restarted may ask it again. */
+  private end(id: string): void {
+    const box = this.boxes.get(id);
+    this.boxes.delete(id);
+    if (box && !box.prompt.password) {
+      this.gone.set(id, box.kept());
+      for (const oldest of this.gone.keys()) {
+        if (this.gone.size <= GONE_REMEMBERED) {
+          break;
+        }
+        this.gone.delete(oldest);
+      }
+    }
+    box?.end();
+  }
+
+  /** What was typed into a prompt before. The keys are not taken from where they go by now. */
+  private takeKept(id: string, cell: CodeCell): Kept | null {
+    const left = this.left.get(id);
+    const gone = this.gone.get(id);
+    this.left.delete(id);
+    this.gone.delete(id);
+    if (left || !gone) {
+      return left ?? null;
+    }
+    return { ...gone, focused: gone.focused && cell.node.contains(document.activeElement) };
+  }
+
   /** Have a prompt where its cell is now. */
   private place(prompt: Prompt, cell: CodeCell | null, kernelId: string | null): void {
     const { id } = prompt;
     let box = this.boxes.get(id);
-    if (box && box.cell !== cell) {
+    if (box && (box.cell !== cell || box.prompt.draft !== prompt.draft)) {
       this.left.set(id, box.leave());
       this.boxes.delete(id);
       box = undefined;
@@ -140,8 +170,7 @@ export class PendingInput {
   private make(prompt: Prompt, cell: CodeCell, kernelId: string | null): PromptBox {
     const { around, panel } = this;
     const { inputHistoryScope, showInputPlaceholder } = panel.content.notebookConfig;
-    const kept = this.left.get(prompt.id) ?? null;
-    this.left.delete(prompt.id);
+    const kept = this.takeKept(prompt.id, cell);
     // Who has answered the last prompt goes on with this one.
     const goesOn =
       cell.outputArea.node.contains(document.activeElement) &&
@@ -219,6 +248,8 @@ export class PendingInput {
   private readonly boxes = new Map<string, PromptBox>();
   /** What was typed into prompts whose cell is gone. */
   private readonly left = new Map<string, Kept>();
+  /** What was typed into prompts that were not asked any more when they were last looked at. */
+  private readonly gone = new Map<string, Kept>();
   private timer: ReturnType<typeof setTimeout> | null = null;
   private told = false;
 }

@@ -27,7 +27,7 @@ from tests.notebook.messages import (
 )
 from tests.notebooks import Cell, cell, shared
 from ydoc_exec.errors import CellNotFound
-from ydoc_exec.ids import CellId
+from ydoc_exec.ids import CellId, RunId
 from ydoc_exec.notebook.cell_view import CellView
 from ydoc_exec.notebook.edits import (
     AppendOutput,
@@ -484,6 +484,38 @@ def test_live_state_comes_and_goes(written: Written) -> None:
     assert written.ycell()["execution_state"] == "idle"
     assert written.unwritten(notebook.reset_live)
     assert not document.undo_manager.can_undo()
+
+
+def test_what_is_asked_again_in_another_life_has_what_was_typed(written: Written) -> None:
+    notebook, run = written.notebook, RunId("run")
+    asked = {"prompt_id": "p", "password": False}
+    written(notebook.set_prompt, run, asked)
+    with written.document.ydoc.transaction(origin="a client"):
+        draft = written.document.ydoc.get("execution", type=Map)["now"]["prompts"]["run"]["value"]
+        draft += "typed"
+    written(notebook.reset_live)
+    assert notebook.prompts() == {}
+    written(notebook.set_prompt, RunId("other"), {**asked, "prompt_id": "q"})
+    written(notebook.set_prompt, run, asked)
+    assert notebook.prompts() == {
+        "run": {**asked, "value": "typed"},
+        "other": {**asked, "prompt_id": "q", "value": ""},
+    }
+    written(notebook.set_prompt, run, None)
+    written(notebook.set_prompt, run, asked)
+    assert notebook.prompts()[run]["value"] == "", "once"
+
+
+@pytest.mark.parametrize("spoilt", ["typed", {"value": 1}, {"prompt_id": "p"}, {"prompt_id": 1, "value": ""}])
+def test_what_was_typed_is_not_there_again_when_a_client_has_spoilt_it(written: Written, spoilt: Any) -> None:
+    notebook, run = written.notebook, RunId("run")
+    asked = {"prompt_id": "p", "password": False}
+    written(notebook.set_prompt, run, asked)
+    with written.document.ydoc.transaction(origin="a client"):
+        written.document.ydoc.get("execution", type=Map)["now"]["prompts"]["run"] = spoilt
+    written(notebook.reset_live)
+    written(notebook.set_prompt, run, asked)
+    assert notebook.prompts() == {"run": {**asked, "value": ""}}
 
 
 def test_what_was_live_leaves_one_trace(written: Written) -> None:

@@ -76,6 +76,8 @@ class Notebook:
         self._live: Map[Any] = document.ydoc.get("execution", type=Map)
         self._positions: dict[CellId, int] = {}
         self._display_ids: dict[CellId, list[str | None]] = {}
+        self._drafts: dict[str, str] = {}
+        """By a prompt's id, what was typed when ``reset_live`` took it away."""
 
     # Reading
 
@@ -351,9 +353,17 @@ class Notebook:
     def reset_live(self) -> None:
         """Nothing claims to run, be queued or wait for input, and no kernel is known.
 
-        For a document that was just loaded: what it says of such things is from another life.
+        For a document that was just loaded: what it says of such things is from another life. A kernel behind a gateway may
+        still wait for input, and then what was typed is there again (``set_prompt``).
         """
         now = self._now()
+        self._drafts = {
+            prompt["prompt_id"]: prompt["value"]
+            for prompt in self.prompts().values()
+            if isinstance(prompt, dict)
+            and isinstance(prompt.get("prompt_id"), str)
+            and isinstance(prompt.get("value"), str)
+        }
         if now is None or now.to_py() != {"runs": {}}:
             self._renew(None)
         for _, _, cell in self._scan():
@@ -400,7 +410,7 @@ class Notebook:
         return entry if isinstance(entry, dict) else None
 
     def set_prompt(self, run_id: RunId, entry: dict[str, Any] | None) -> None:
-        """Say that a run waits for input, with nothing typed yet; ``None`` when it does not any more.
+        """Say that a run waits for input, with nothing typed yet but before ``reset_live``; ``None`` when it does not any more.
 
         It is the run's, not the cell's: a cell may be gone, or another run's, and the kernel waits all the same.
         """
@@ -414,10 +424,10 @@ class Notebook:
             now = self._renew(None)
         if not isinstance(prompts, Map):
             prompts = now["prompts"] = Map()
-        draft = {} if entry["password"] else {"value": Text()}
+        draft = {} if entry["password"] else {"value": Text(self._drafts.pop(entry["prompt_id"], ""))}
         prompts[run_id] = Map({**shareable(entry), **draft})
 
-    def prompts(self) -> dict[RunId, dict[str, Any]]:
+    def prompts(self) -> dict[RunId, Any]:
         """What runs wait for, each with what was typed so far."""
         now = self._now()
         prompts = None if now is None else _read(now, "prompts")
