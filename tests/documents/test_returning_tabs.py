@@ -515,6 +515,25 @@ async def test_what_is_typed_into_a_cell_that_was_moved_before_the_answer_was_th
         assert sorted(tab.ids) == ["cell-a", "cell-b"]
 
 
+@pytest.mark.parametrize("alone", [True, False], ids=["nobody is there", "somebody is there"])
+async def test_what_is_typed_into_a_copy_that_differs_in_nothing_is_in_the_one_that_stays(
+    site: Site, alone: bool
+) -> None:
+    away = await rebuilt(site)
+    async with site.serving() as life, life.documents.open(ROOM) as document:
+        other = Tab()
+        if not alone:
+            await other.come_to(document)
+        tab = away.again()
+        await move_and_type(tab, document, away.lineage)
+        await hear(document, tab)
+        await until(lambda: sorted(sources(document)) == ["b", "edited, and more"])
+        await everywhere(site, document, tab, sources(document))
+        if not alone:
+            await until(lambda: other.sources == tab.sources)
+        assert sorted(tab.ids) == ["cell-a", "cell-b"]
+
+
 async def test_who_connects_with_the_lineage_that_was_when_another_one_comes_with_its_own(site: Site) -> None:
     """It is asked whether it has what the room has forgotten; the other one is taken in before it has said that."""
     away = await rebuilt(site)

@@ -330,13 +330,11 @@ class Reunion:
         """
         if not isinstance(self._document, YNotebook) or len(self._document.ycells) <= count:
             return
-        doubled = again_inserted(self._document, clocks(state))
-        if not doubled:
-            return
+        # While something is noted of what it writes, all that it has twice is looked at when that is settled.
         if self._room.is_noting(client):
-            with self._room.writing(FromServer()):
-                drop_cells(self._document, frozenset(doubled.values()))
-        else:
+            return
+        doubled = again_inserted(self._document, clocks(state))
+        if doubled:
             self._drop_noted(doubled)
 
     def _drop_noted(self, doubled: Mapping[str, Item]) -> None:
