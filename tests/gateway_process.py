@@ -40,6 +40,11 @@ class GatewayProcess:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def flags(self) -> tuple[str, str]:
+        """What a server is told whose kernels are all here."""
+        return f"--gateway-url={self.url}", f"--GatewayClient.auth_token={self.token}"
+
+    @property
     def log(self) -> str:
         """All that it has said."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""

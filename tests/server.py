@@ -117,6 +117,15 @@ class LabServer:
             rows = database.execute("SELECT id, record, more FROM runs").fetchall()
         return {run: RecordedRun(json.loads(record)["state"], more is not None) for run, record, more in rows}
 
+    async def until_recorded(self, run: str, state: str, *, resumes: bool = True) -> None:
+        """Come back when it is on the disk that the run stands so. A server that is killed before cannot know it again."""
+
+        def found() -> bool:
+            recorded = self.recorded_runs().get(run)
+            return recorded is not None and recorded.state == state and (recorded.resumes or not resumes)
+
+        await eventually(found)
+
     def start(self) -> None:
         """Start, and come back when requests are answered."""
         assert self._process is None, "it is running already"

@@ -12,7 +12,6 @@ from tests.browser.test_input import expect_asked, expect_nothing_asked, field, 
 from tests.conftest import make_servers
 from tests.gateway_process import GatewayProcess
 from tests.headless.client import RoomClient
-from tests.headless.test_gateway_restart import written
 from tests.server import LabServer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
@@ -30,8 +29,7 @@ def server(gateway: GatewayProcess, tmp_path_factory: pytest.TempPathFactory) ->
     """A server whose kernels are all behind the gateway, and stay there when it is stopped."""
     for make in make_servers(tmp_path_factory.mktemp("server")):
         yield make(
-            f"--gateway-url={gateway.url}",
-            f"--GatewayClient.auth_token={gateway.token}",
+            *gateway.flags,
             "--YdocExec.leave_kernels=True",
         )
 
@@ -48,7 +46,7 @@ async def test_a_question_that_waits_meanwhile(
     before = await page.evaluate(SESSION)
     async with RoomClient(server, name) as other:
         [waiting] = await other.wait(lambda: list(other.prompts))
-    await written(server, waiting, "input")
+    await server.until_recorded(waiting, "input")
     # A server that is killed has not written that down.
     await field(page).press_sequentially("Ad")
     if how == "killed":

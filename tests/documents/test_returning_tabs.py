@@ -498,36 +498,22 @@ async def test_a_cell_that_was_moved_before_the_answer_was_there_is_once_in_a_fi
         assert not site.copies
 
 
+@pytest.mark.parametrize("alone", [True, False], ids=["nobody is there", "somebody is there"])
+@pytest.mark.parametrize("here", ["changed elsewhere", "edited"], ids=["which differs", "which is the same"])
 async def test_what_is_typed_into_a_cell_that_was_moved_before_the_answer_was_there_is_in_the_one_that_stays(
-    site: Site,
+    site: Site, here: str, alone: bool
 ) -> None:
     """The server has answered, and lets the copy go. Its user does not see that yet, and types into it."""
     away = await rebuilt(site)
-    site.write(ab("changed elsewhere", "b"))
-    async with site.serving() as life, life.documents.open(ROOM) as document:
-        other = Tab()
-        await other.come_to(document)
-        tab = away.again()
-        await move_and_type(tab, document, away.lineage)
-        await until(lambda: sorted(sources(document)) == ["b", "changed elsewhere, and more"])
-        await everywhere(site, document, tab, sources(document))
-        await until(lambda: other.sources == tab.sources)
-        assert sorted(tab.ids) == ["cell-a", "cell-b"]
-
-
-@pytest.mark.parametrize("alone", [True, False], ids=["nobody is there", "somebody is there"])
-async def test_what_is_typed_into_a_copy_that_differs_in_nothing_is_in_the_one_that_stays(
-    site: Site, alone: bool
-) -> None:
-    away = await rebuilt(site)
+    if here != "edited":
+        site.write(ab(here, "b"))
     async with site.serving() as life, life.documents.open(ROOM) as document:
         other = Tab()
         if not alone:
             await other.come_to(document)
         tab = away.again()
         await move_and_type(tab, document, away.lineage)
-        await hear(document, tab)
-        await until(lambda: sorted(sources(document)) == ["b", "edited, and more"])
+        await until(lambda: sorted(sources(document)) == ["b", f"{here}, and more"])
         await everywhere(site, document, tab, sources(document))
         if not alone:
             await until(lambda: other.sources == tab.sources)

@@ -28,8 +28,7 @@ def server(gateway: GatewayProcess, tmp_path_factory: pytest.TempPathFactory) ->
     """A server whose kernels are all behind the gateway, and stay there when it is stopped."""
     for make in make_servers(tmp_path_factory.mktemp("server")):
         yield make(
-            f"--gateway-url={gateway.url}",
-            f"--GatewayClient.auth_token={gateway.token}",
+            *gateway.flags,
             "--GatewayClient.gateway_retry_max=1",
             "--YdocExec.kernel_timeout=8",
             "--YdocExec.leave_kernels=True",
@@ -62,24 +61,14 @@ def record(kernel: str, run: str) -> str:
     return f"/api/kernels/{kernel}/requests/{run}"
 
 
-async def written(server: LabServer, run: str, state: str, *, resumes: bool = True) -> None:
-    """Come back when it is on the disk that the run stands so. A server that is killed before cannot know it again."""
-
-    def found() -> bool:
-        recorded = server.recorded_runs().get(run)
-        return recorded is not None and recorded.state == state and (recorded.resumes or not resumes)
-
-    await eventually(found)
-
-
 @pytest.mark.parametrize("how", ["killed", "stopped"])
 async def test_a_question(server: LabServer, tab: RoomClient, how: str) -> None:
     kernel = await tab.start_kernel()
     run, behind = await tab.execute(kernel, [0, 4])
     prompt = await tab.wait(lambda: tab.prompts.get(run))
     asked = {key: value for key, value in prompt.items() if key != "value"}
-    await written(server, run, "input")
-    await written(server, behind, "queued", resumes=False)
+    await server.until_recorded(run, "input")
+    await server.until_recorded(behind, "queued", resumes=False)
     await start_again(server, tab, how)
     again = await tab.wait(lambda: tab.prompts.get(run))
     assert {key: value for key, value in again.items() if key != "value"} == asked
@@ -120,7 +109,7 @@ async def test_a_password(server: LabServer, tab: RoomClient, how: str) -> None:
     kernel = await tab.start_kernel()
     [run] = await tab.execute(kernel, [3])
     await tab.wait(lambda: tab.prompts.get(run))
-    await written(server, run, "input")
+    await server.until_recorded(run, "input")
     await start_again(server, tab, how)
     prompt = await tab.wait(lambda: tab.prompts.get(run))
     assert (prompt["password"], "value" in prompt) == (True, False)
@@ -140,7 +129,7 @@ async def test_an_interrupt_afterwards(server: LabServer, tab: RoomClient) -> No
     kernel = await tab.start_kernel()
     [run] = await tab.execute(kernel, [0])
     await tab.wait(lambda: tab.prompts.get(run))
-    await written(server, run, "input")
+    await server.until_recorded(run, "input")
     await start_again(server, tab, "killed")
     await tab.wait(lambda: tab.prompts.get(run))
     (await tab.request("POST", f"/api/kernels/{kernel}/interrupt")).raise_for_status()
@@ -155,7 +144,7 @@ async def test_a_cell_that_prints(server: LabServer, tab: RoomClient, how: str) 
     kernel = await tab.start_kernel()
     [run] = await tab.execute(kernel, [1])
     await tab.wait_lines(1, 20)
-    await written(server, run, "running")
+    await server.until_recorded(run, "running")
     await start_again(server, tab, how)
     assert await tab.ends(kernel, [run]) == ["ok"]
     lines = tab.lines(1)
@@ -172,7 +161,7 @@ async def test_a_cell_that_ends_meanwhile(server: LabServer, tab: RoomClient) ->
     kernel = await tab.start_kernel()
     [run] = await tab.execute(kernel, [2])
     await tab.wait_lines(2, 2)
-    await written(server, run, "running")
+    await server.until_recorded(run, "running")
     server.stop()
     await tab.disconnect()
     await anyio.sleep(2)  # it ends
@@ -189,7 +178,7 @@ async def test_a_kernel_that_ends_meanwhile(
     kernel = await tab.start_kernel()
     [run] = await tab.execute(kernel, [0])
     await tab.wait(lambda: tab.prompts.get(run))
-    await written(server, run, "input")
+    await server.until_recorded(run, "input")
     server.kill()
     await tab.disconnect()
     gateway.api("DELETE", f"/api/kernels/{kernel}").raise_for_status()
@@ -211,7 +200,7 @@ async def test_somebody_else_is_connected_meanwhile(
     kernel = await tab.start_kernel()
     [run] = await tab.execute(kernel, [0])
     await tab.wait(lambda: tab.prompts.get(run))
-    await written(server, run, "input")
+    await server.until_recorded(run, "input")
     address = (
         f"ws://127.0.0.1:{gateway.port}/api/kernels/{kernel}/channels?token={gateway.token}&session_id=other"
     )
@@ -231,7 +220,7 @@ async def test_somebody_else_is_connected_meanwhile(
 async def test_a_server_that_is_stopped_ends_its_kernels_unless_it_is_told(
     gateway: GatewayProcess, servers: Servers
 ) -> None:
-    server = servers(f"--gateway-url={gateway.url}", f"--GatewayClient.auth_token={gateway.token}")
+    server = servers(*gateway.flags)
     server.write_notebook("a.ipynb", ASKING)
     async with RoomClient(server, "a.ipynb") as tab:
         kernel = await tab.start_kernel()

@@ -15,7 +15,6 @@ from pycrdt import Map, Text
 from tests.conftest import Servers
 from tests.headless.client import RoomClient
 from tests.headless.stock_client import StockClient
-from tests.headless.test_gateway_restart import written
 from tests.server import LabServer, stream_text
 from ydoc_exec.execution.prompts import DOTS
 
@@ -536,8 +535,8 @@ async def test_a_restart_of_the_server_leaves_no_question(servers: Servers, how:
         assert await client.save() == "success"
         assert "Question" not in str(server.read_notebook("a.ipynb")["cells"][0]["outputs"])
         if how == "kill":
-            await written(server, run, "input", resumes=False)
-            await written(server, behind, "queued", resumes=False)
+            await server.until_recorded(run, "input", resumes=False)
+            await server.until_recorded(behind, "queued", resumes=False)
             server.kill()
         else:
             server.stop()

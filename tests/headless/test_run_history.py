@@ -9,7 +9,6 @@ import pytest
 
 from tests.conftest import Servers
 from tests.headless.client import RoomClient
-from tests.headless.test_gateway_restart import written
 from tests.headless.test_runs import Place, gate
 from tests.server import LabServer, eventually
 
@@ -36,7 +35,7 @@ async def test_a_server_is_started_again(server: LabServer, how: str) -> None:
         if how == "killed":
             # What was asked for in the last half second a killed server may have forgotten.
             for run in (*ended, *cut):
-                await written(server, run["run_id"], run["state"], resumes=False)
+                await server.until_recorded(run["run_id"], run["state"], resumes=False)
             server.kill()
         else:
             server.stop()

@@ -313,7 +313,7 @@ class OpenDocument:
             document_types.check(self.room_id, content, print_)
         except Exception as error:
             raise LoadFailed(path, str(error) or type(error).__name__) from error
-        like = self._content()["cells"] if self.notebook is not None else []
+        like = self._reunion.content()["cells"] if self.notebook is not None else []
         with self._reunion.replacing(), self.room.writing(FromFile()):
             document_types.fill(self.document, content, print_, like)
 
@@ -475,11 +475,6 @@ class OpenDocument:
 
     def _path(self) -> str:
         return self.document.path or self.room_id.file_id
-
-    def _content(self) -> Any:
-        """The content, with an id in every cell."""
-        with self.room.writing(FromServer()):
-            return self._reunion.read(document_types.content_of)
 
     # Private: sinks, called from inside transactions: they only take notes
 

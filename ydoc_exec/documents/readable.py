@@ -15,9 +15,9 @@ from typing import Any
 from uuid import NAMESPACE_OID, uuid4, uuid5
 
 from jupyter_ydoc import YNotebook
-from pycrdt import Array, Assoc, Map, Text
+from pycrdt import Array, Map, Text
 
-from ydoc_exec.documents.union import Item
+from ydoc_exec.documents.union import Item, item_at
 
 
 def require_format(document: YNotebook) -> None:
@@ -46,7 +46,7 @@ def tell_apart(document: YNotebook, told: dict[Item, str] | None = None) -> list
             names.append(None)
             continue
         if not name or name in found:
-            item = _item(document, index)
+            item = item_at(document.ycells, index)
             if name and told is not None:
                 told.setdefault(item, name)
             name = str(uuid5(NAMESPACE_OID, "{}:{}".format(*item)))
@@ -83,11 +83,6 @@ def replace_non_finite(document: YNotebook) -> None:
     """Make null of them, as ``JSON.stringify`` in a browser does. Writes into the open transaction."""
     _replace_in(document.ycells)
     _replace_in(document.ydoc.get("meta", type=Map))
-
-
-def _item(document: YNotebook, index: int) -> Item:
-    item = document.ycells.sticky_index(index, Assoc.AFTER).to_json()["item"]
-    return int(item["client"]), int(item["clock"])
 
 
 def _without_state(cell: Map[Any]) -> dict[str, Any]:

@@ -108,6 +108,12 @@ class Reunion:
             return read(self._document, None)
         return read(self._document, self._told_apart)
 
+    def content(self) -> Any:
+        """The document's content, with an id in every cell."""
+        # Reading gives cells with the id of another cell a new one.
+        with self._room.writing(FromServer()):
+            return self.read(document_types.content_of)
+
     def is_known(self, session: Lineage | str | None) -> bool:
         """Whether a client that comes with this lineage can be served as it is."""
         # Another life of the document may have begun with the same content, and have gone on.
@@ -152,7 +158,7 @@ class Reunion:
 
         ``where`` says where it was, for people. Raises ``CopyFailed`` or ``ProtocolError``; then nothing was changed.
         """
-        own = self._content()
+        own = self.content()
         if isinstance(self._document, YNotebook) and not document_types.has_ids_in_files(own):
             # What was never in a file with the others, as far as the tab knows, has no place there.
             names = names_as_in(tab.content["cells"], own["cells"], tab.base or None)
@@ -217,7 +223,7 @@ class Reunion:
                 after["cells"] += [cell for cell in before["cells"] if cell["id"] not in left]
         if before == after:
             return
-        own = self._content()
+        own = self.content()
         known = digests(before)
         ours = own
         if unite:
@@ -422,11 +428,6 @@ class Reunion:
             ", ".join(result.conflicts) or "all of it",
             copy,
         )
-
-    def _content(self) -> Any:
-        # Reading gives cells with the id of another cell a new one.
-        with self._room.writing(FromServer()):
-            return self.read(document_types.content_of)
 
 
 def _names_of_removed(tab: ReturningTab, own: Any, taken: frozenset[str]) -> dict[str, str]:

@@ -32,6 +32,12 @@ Inserted = Mapping[Item, tuple[str, str]]
 """Cells that somebody has inserted: the id and the source of each."""
 
 
+def item_at(cells: Array[Any], index: int) -> Item:
+    """The item that holds the cell at this place."""
+    item = cells.sticky_index(index, Assoc.AFTER).to_json()["item"]
+    return int(item["client"]), int(item["clock"])
+
+
 def cell_items(document: YBaseDoc) -> Items:
     """The items that hold the cells of a notebook; none for other documents."""
     if not isinstance(document, YNotebook):
@@ -220,11 +226,7 @@ def _cells(document: YNotebook) -> list[tuple[Item, Map[Any]]]:
 
 
 def _items(cells: Array[Any]) -> list[Item]:
-    found = []
-    for index in range(len(cells)):
-        item = cells.sticky_index(index, Assoc.AFTER).to_json()["item"]
-        found.append((int(item["client"]), int(item["clock"])))
-    return found
+    return [item_at(cells, index) for index in range(len(cells))]
 
 
 def _leave_one(cells: Array[Any], staying: Items, theirs: Items, anew: Container[str]) -> None:

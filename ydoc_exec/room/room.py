@@ -316,7 +316,7 @@ class Room:
     @property
     def notes(self) -> bool:
         """Whether something is noted of what anybody writes."""
-        return any(talk.all_notes() for talk in self._talks.values())
+        return any(map(self.is_noting, self._talks))
 
     def disconnect(self, code: int, reason: str) -> None:
         """End every client's connection. What those who take part send before they hear of it is taken."""
